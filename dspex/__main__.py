@@ -1,0 +1,5 @@
+"""`python -m dspex` is `dspex`."""
+
+from dspex.cli import main
+
+main()
