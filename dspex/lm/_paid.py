@@ -1,0 +1,78 @@
+"""One call that is paid for: what it may take is reserved, it is sent, and what it took is settled."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dspex._errors import LMError
+from dspex._settings import settings
+
+from ._outcome import ambiguous, joined
+from ._prices import prices
+from ._types import LMResponse
+from .wire import Source
+
+if TYPE_CHECKING:
+    from ._budget import Budget, Reservation
+    from ._http1 import RawReply
+    from ._lm import LM
+    from ._types import LMRequest
+
+
+async def pay(lm: LM, request: LMRequest, deadline: float | None) -> LMResponse:
+    """The response, with its cost where the price is known. On the scheduler's loop. Raises the last LMError.
+
+    What may have been billed without an answer (cancelled in flight, reset, timed out) is booked in full.
+    """
+    endpoint = lm.endpoint
+    n = request.params.get("n") or 1
+    if n > 1 and not endpoint.format.takes_n:
+        single = replace(request, params={k: v for k, v in request.params.items() if k != "n"})
+        return joined(await asyncio.gather(*(pay(lm, single, deadline) for _ in range(n))))
+    pool = lm.to_pool()
+    format, source = endpoint.format, Source(endpoint.provider, endpoint.model)
+    call = lm.outgoing(request, deadline, pool, stream=False)
+
+    def read(reply: RawReply) -> LMResponse:
+        return format.parse(source, reply.status, reply.headers, reply.body)
+
+    budget: Budget | None = settings.budget
+    reservation = await lm.reserve_for(budget, request, call) if budget is not None else None
+    try:
+        response, sent = await pool.request(call, read)
+    except BaseException as error:
+        if reservation is not None:
+            give_back(reservation, error)
+        if isinstance(error, LMError):
+            raise lm.conceal(error) from error.__cause__
+        raise
+    settled = settle(endpoint.name, response, sent, reservation)
+    if call.tokens:
+        pool.gate.limiter.settle(call.tokens, response.usage.total_tokens)
+    return settled
+
+
+def settle(model: str, response: LMResponse, sent: int, reservation: Reservation | None) -> LMResponse:
+    """The response with its cost and the HTTP requests that it took; the budget gets its change. `model` is
+    "provider/model".
+    """
+    usage = response.usage
+    price = prices.price_of(model)
+    cost = price.cost(usage) if price is not None else None
+    if reservation is not None:
+        reservation.settle(cost, usage.total_tokens)
+    if sent > 1:
+        usage = replace(usage, requests=sent)
+    elif cost is None:
+        return response
+    return LMResponse(response.outputs, usage, response.model, response.id, cost, response.cached, response.provider)
+
+
+def give_back(reservation: Reservation, error: BaseException) -> None:
+    """A reservation whose call failed: booked in full when it may have been billed all the same."""
+    if ambiguous(error):
+        reservation.settle(None, reservation.tokens)
+    else:
+        reservation.release()

@@ -1,0 +1,336 @@
+"""How bytes get to an endpoint and back: the `Transport` interface and the three things that implement it.
+
+* `DirectTransport` (the default): our own HTTP/1.1 connections on the running loop. LIFO keep-alive with O(1)
+  checkout, an explicit limit, TLS, a cached name lookup, and no object per request but the reply itself.
+* `AiohttpTransport`: the same over aiohttp, used when the endpoint is reached through a proxy.
+* `HttpxTransport`: any `httpx.AsyncBaseTransport` (a MockTransport in tests, a user's own). httpx objects are built
+  only here.
+
+Never httpx's own connection pool: it rescans all its connections at every request. A transport belongs to the loop
+it is first used on. Every failure below HTTP is an `LMTransportError` with a `code`: dns, refused, tls, reset,
+protocol, too_large, connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from dspex._errors import LMConfigurationError, LMTransportError
+
+from ._http1 import Connection, ProtocolError, RawReply, ReplyTooLargeError
+from ._resolver import Resolver
+
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+KEEP_ALIVE = 30.0
+RESERVED_FILES = 256  # descriptors left to the rest of the program when the limit is derived from RLIMIT_NOFILE
+
+
+class StreamedReply(Protocol):
+    """The head of a reply whose body is read piece by piece."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def pieces(self) -> AsyncIterator[bytes]: ...
+
+
+class Transport(Protocol):
+    """One exchange with an endpoint. Cancelling either call aborts the request: the server sees its client go away."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> RawReply: ...
+
+    def stream(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> AbstractAsyncContextManager[StreamedReply]: ...
+
+    async def aclose(self) -> None: ...
+
+
+def default_max_connections() -> int:
+    """As many connections as this process may have files open, less a reserve, at most 16,384."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return 16_384
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return 16_384
+    return max(16, min(16_384, soft - RESERVED_FILES))
+
+
+class DirectTransport:
+    """Our own HTTP/1.1 connections: no proxy, no redirects, no cookies.
+
+    At most `max_connections` sockets are open; a request above that waits, first come first served. The connection
+    used last is used next (LIFO), so that a pool shrinks to what the load needs: one that was idle for `keep_alive`
+    seconds is not used again.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_connections: int | None = None,
+        keep_alive: float = KEEP_ALIVE,
+        connect_timeout: float = 15.0,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.max_connections = max_connections if max_connections is not None else default_max_connections()
+        if self.max_connections < 1:
+            raise LMConfigurationError(f"max_connections must be at least 1, not {max_connections}")
+        self._keep_alive = keep_alive
+        self._connect_timeout = connect_timeout
+        self._max_reply_bytes = max_reply_bytes
+        self._tls = tls
+        self._resolver = Resolver()
+        self._idle: dict[tuple[str, str, int], deque[Connection]] = {}
+        self._targets: dict[str, tuple[tuple[str, str, int], str, bytes]] = {}
+        self._heads: dict[tuple[str, str, int], bytes] = {}
+        self._open = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._live: set[Connection] = set()
+        self._closed = False
+
+    @property
+    def open_connections(self) -> int:
+        """Sockets open or being opened."""
+        return self._open
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> RawReply:
+        origin, request = self._request(method, url, headers, body)
+        connection = await self._checkout(origin)
+        try:
+            return await connection.send(request)
+        except (OSError, ProtocolError) as error:
+            raise _transport_error(error, origin) from error
+        finally:
+            self._checkin(origin, connection)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> AsyncIterator[StreamedReply]:
+        origin, request = self._request(method, url, headers, body)
+        connection = await self._checkout(origin)
+        try:
+            try:
+                await connection.open_stream(request)
+            except (OSError, ProtocolError) as error:
+                raise _transport_error(error, origin) from error
+            yield _DirectStream(connection, origin)
+        finally:
+            if not connection.reusable and not connection.closed:
+                connection.abort()  # an abandoned stream: the server must not go on producing it
+            self._checkin(origin, connection)
+
+    async def aclose(self) -> None:
+        """Close every connection at once. Requests in flight fail with a transport error."""
+        self._closed = True
+        self._idle.clear()
+        for connection in list(self._live):
+            connection.abort()
+        while self._queue:
+            waiter = self._queue.popleft()
+            if not waiter.done():
+                waiter.set_exception(LMTransportError("the transport was closed", code="closed"))
+        await asyncio.sleep(0)  # the loop closes aborted sockets in its next turn
+
+    # --- requests -----------------------------------------------------------------------------------------
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[tuple[str, str, int], bytes]:
+        target = self._targets.get(url)
+        if target is None:
+            target = _target(url)
+            if len(self._targets) < 1024:  # urls are few; a caller who makes them up must not fill the memory
+                self._targets[url] = target
+        origin, path, host = target
+        lines = [f"{method} {path} HTTP/1.1\r\nhost: "]
+        for name, value in headers.items():
+            lines.append(f"{name}: {value}\r\n")
+        text = "".join(lines[1:])
+        if text.count("\n") != len(headers):
+            raise LMConfigurationError("a header name or value contains a line break")
+        start = lines[0].encode("ascii") + host
+        return origin, b"%b\r\n%bcontent-length: %d\r\n\r\n%b" % (start, text.encode("latin-1"), len(body), body)
+
+    # --- connections --------------------------------------------------------------------------------------
+
+    async def _checkout(self, origin: tuple[str, str, int]) -> Connection:
+        if self._closed:
+            raise LMTransportError("the transport was closed", code="closed")
+        loop = asyncio.get_running_loop()
+        connection = self._take_idle(origin, loop)
+        if connection is not None:
+            return connection
+        if self._open >= self.max_connections:
+            self._evict_idle()
+        while self._open >= self.max_connections:
+            waiter: asyncio.Future[None] = loop.create_future()
+            self._queue.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self._wake_next()  # the turn was ours already: pass it on
+                raise
+            connection = self._take_idle(origin, loop)
+            if connection is not None:
+                return connection
+            if self._open >= self.max_connections:
+                self._evict_idle()
+        self._open += 1
+        try:
+            connection = await self._connect(origin, loop)
+        except BaseException:
+            self._open -= 1
+            self._wake_next()
+            raise
+        self._live.add(connection)
+        return connection
+
+    def _take_idle(self, origin: tuple[str, str, int], loop: asyncio.AbstractEventLoop) -> Connection | None:
+        idle = self._idle.get(origin)
+        if not idle:
+            return None
+        oldest = loop.time() - self._keep_alive
+        while idle:
+            connection = idle.pop()
+            if connection.closed:
+                self._forget(connection)
+            elif connection.idle_since < oldest:
+                idle.append(connection)
+                while idle:  # what lies below was idle for even longer
+                    stale = idle.pop()
+                    stale.abort()
+                    self._forget(stale)
+            else:
+                return connection
+        return None
+
+    def _evict_idle(self) -> None:
+        """Give the place of the least recently used idle connection, of whatever origin, to a new one."""
+        for idle in self._idle.values():
+            if idle:
+                victim = idle.popleft()
+                victim.abort()
+                self._forget(victim)
+                return
+
+    def _checkin(self, origin: tuple[str, str, int], connection: Connection) -> None:
+        if connection.reusable and not self._closed:
+            connection.idle_since = connection._loop.time()
+            idle = self._idle.get(origin)
+            if idle is None:
+                idle = self._idle[origin] = deque()
+            idle.append(connection)
+        else:
+            if not connection.closed:
+                connection.abort()
+            self._forget(connection)
+        if self._queue:
+            self._wake_next()
+
+    def _forget(self, connection: Connection) -> None:
+        if connection in self._live:
+            self._live.discard(connection)
+            self._open -= 1
+
+    def _wake_next(self) -> None:
+        while self._queue:
+            waiter = self._queue.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def _connect(self, origin: tuple[str, str, int], loop: asyncio.AbstractEventLoop) -> Connection:
+        scheme, host, port = origin
+        tls: ssl.SSLContext | None = None
+        if scheme == "https":
+            if self._tls is None:
+                self._tls = ssl.create_default_context()
+            tls = self._tls
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                addresses = await self._resolver.resolve(host, port)
+                failures: list[OSError] = []
+                for address in addresses:
+                    try:
+                        _, connection = await loop.create_connection(
+                            lambda: Connection(loop, self._max_reply_bytes),
+                            address,
+                            port,
+                            ssl=tls,
+                            server_hostname=host if tls is not None else None,
+                        )
+                        return connection
+                    except ssl.SSLError:
+                        raise
+                    except OSError as error:
+                        failures.append(error)
+                self._resolver.forget(host, port)
+                raise failures[-1]
+        except TimeoutError as error:
+            if not isinstance(error, OSError) or error.errno is None:
+                message = f"no connection to {host}:{port} within {self._connect_timeout:g} s"
+                raise LMTransportError(message, code="connect") from error
+            raise _transport_error(error, origin) from error
+        except OSError as error:
+            raise _transport_error(error, origin) from error
+
+
+class _DirectStream:
+    def __init__(self, connection: Connection, origin: tuple[str, str, int]) -> None:
+        self.status = connection.status
+        self.headers: Mapping[str, str] = connection.headers
+        self._connection = connection
+        self._origin = origin
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        try:
+            while piece := await self._connection.read():
+                yield piece
+        except (OSError, ProtocolError) as error:
+            raise _transport_error(error, self._origin) from error
+
+
+def _target(url: str) -> tuple[tuple[str, str, int], str, bytes]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise LMConfigurationError(f"not an http(s) URL: {url!r}")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if not path.isascii() or any(c <= " " for c in path):
+        raise LMConfigurationError(f"the URL must be percent-encoded: {url!r}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if port != (443 if parts.scheme == "https" else 80):
+        host = f"{host}:{port}"
+    return (parts.scheme, parts.hostname, port), path, host.encode("idna" if not host.isascii() else "ascii")
+
+
+def _transport_error(error: Exception, origin: tuple[str, str, int]) -> LMTransportError:
+    _, host, port = origin
+    where = f"{host}:{port}"
+    if isinstance(error, LMTransportError):
+        return error
+    if isinstance(error, ReplyTooLargeError):
+        return LMTransportError(f"{where}: {error}", code="too_large")
+    if isinstance(error, ProtocolError):
+        return LMTransportError(f"{where} did not answer in valid HTTP/1.1: {error}", code="protocol")
+    if isinstance(error, ssl.SSLError):
+        return LMTransportError(f"no TLS connection to {where}: {error}", code="tls")
+    if isinstance(error, ConnectionRefusedError):
+        return LMTransportError(f"{where} refuses connections: is the server running?", code="refused")
+    if isinstance(error, ConnectionError):
+        return LMTransportError(f"{where}: {error}", code="reset")
+    if isinstance(error, OSError) and error.errno == 24:
+        hint = "too many open files: raise `ulimit -n` or lower max_connections"
+        return LMTransportError(f"no connection to {where}: {hint}", code="files")
+    return LMTransportError(f"no connection to {where}: {error}", code="connect")
