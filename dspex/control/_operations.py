@@ -1,0 +1,350 @@
+"""What the control socket can do with a system.  Runs on the socket's threads, never on the loop of the actors."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from actors import ActorDeadError, ActorRef, Timeout
+from dspex.control._errors import OperationError
+from dspex.control._fold import fold
+from supervision import (
+    SupervisionError,
+    find_node,
+    render_dot,
+    render_mermaid,
+    restart_child,
+    terminate_child,
+    tree,
+    walk,
+    what_if,
+)
+
+if TYPE_CHECKING:
+    from dspex.control._server import Operation, Stream
+    from dspex.system import System
+
+__all__ = ["operations"]
+
+_PATIENCE = 5.0
+
+
+def operations(system: System) -> tuple[dict[str, Operation], dict[str, Stream]]:
+    """The operations on `system`, and the streams from it."""
+    doing = _Operations(system)
+    return (
+        {
+            "crashes": doing.crashes,
+            "health": doing.health,
+            "hello": doing.hello,
+            "inspect": doing.inspect,
+            "recent_events": doing.recent_events,
+            "replay": doing.replay,
+            "restart": doing.restart,
+            "resume": doing.resume,
+            "run_cancel": doing.run_cancel,
+            "run_pause": doing.run_pause,
+            "run_resume": doing.run_resume,
+            "runs": doing.runs,
+            "scale": doing.scale,
+            "size": doing.size,
+            "stall": doing.stall,
+            "stop": doing.stop,
+            "suspend": doing.suspend,
+            "top": doing.top,
+            "tree": doing.tree,
+            "what_if": doing.what_if,
+        },
+        {"events": doing.events},
+    )
+
+
+class _Operations:
+    def __init__(self, system: System) -> None:
+        self._system = system
+
+    # -- looking
+
+    def _root(self) -> ActorRef[Any]:
+        root = self._system.root
+        if root is None or not self._system.running:
+            raise OperationError("not_running", f"the system {self._system.name!r} is not running")
+        return root
+
+    def _node(self, path: str | None, *, stacks: bool = False) -> dict[str, Any]:
+        whole = tree(self._root(), stacks=stacks)
+        if path is None:
+            return whole
+        node = find_node(whole, path.strip("/"))
+        if node is None:
+            raise OperationError("unknown_path", f"there is no {path!r} in the tree: see `dspex tree`")
+        return node
+
+    def hello(self, args: Mapping[str, Any]) -> Any:
+        """Who this is."""
+        health = self._system.health()
+        return {
+            "name": self._system.name,
+            "pid": os.getpid(),
+            "version": _version(),
+            "python": platform.python_version(),
+            "uptime": time.time() - self._system.started_at,
+            "state": "running" if health.ready else "degraded",
+            "why": list(health.why),
+            "actors": len(self._system.scheduler.refs()),
+            "programs": len(self._system.programs),
+        }
+
+    def health(self, args: Mapping[str, Any]) -> Any:
+        """Live, ready, and why not."""
+        return self._system.health().to_json()
+
+    def stall(self, args: Mapping[str, Any]) -> Any:
+        """What holds the loop at this moment, or None."""
+        stall = self._system.scheduler.stall
+        return None if stall is None else asdict(stall)
+
+    def tree(self, args: Mapping[str, Any]) -> Any:
+        """The tree, or a part of it; as a drawing if one is asked for."""
+        node = self._node(args.get("path"))
+        if args.get("drawing") == "dot":
+            return render_dot(node)
+        if args.get("drawing") == "mermaid":
+            return render_mermaid(node)
+        return fold(node, args.get("depth"), bool(args.get("collapse", False)))
+
+    def size(self, args: Mapping[str, Any]) -> Any:
+        """How many actors are at a path and below it."""
+        return sum(1 for _ in walk(self._node(_path(args))))
+
+    def what_if(self, args: Mapping[str, Any]) -> Any:
+        """What a crash at a path would do."""
+        path = _path(args)
+        self._node(path)
+        outcome = what_if(tree(self._root()), path)
+        return {
+            "path": path,
+            "stopped": list(outcome.stopped),
+            "restarted": list(outcome.restarted),
+            "escalates": "the whole system would end" if outcome.root_ends else None,
+            "consequences": [str(each) for each in outcome.consequences],
+        }
+
+    def inspect(self, args: Mapping[str, Any]) -> Any:
+        """Everything about one actor."""
+        path = _path(args)
+        node = dict(self._node(path, stacks=True))
+        node["children"] = [child["path"] for child in node["children"]]
+        busy = node.get("busy")
+        node["stack"] = busy.pop("stack", None) if busy else None
+        crash = self._system.recorder.last_crash(node["path"])
+        if crash is not None:
+            node["crash"] = {"fingerprint": crash.fingerprint, "traceback": crash.traceback}
+        return node
+
+    def top(self, args: Mapping[str, Any]) -> Any:
+        """The counters of now; rates are the difference of two readings."""
+        rows = []
+        totals = {"actors": 0, "handled": 0}
+        for node in walk(tree(self._root())):
+            totals["actors"] += 1
+            totals["handled"] += node["handled"]
+            busy = node["busy"]
+            rows.append(
+                {
+                    "path": node["path"],
+                    "state": node["state"],
+                    "handled": node["handled"],
+                    "mailbox": node["mailbox"],
+                    "busy": None if busy is None else busy["seconds"],
+                    "restarts": node["restarts"],
+                }
+            )
+        return {"time": time.time(), "totals": totals | self._system.counters(), "actors": rows}
+
+    def crashes(self, args: Mapping[str, Any]) -> Any:
+        """Crashes by fingerprint."""
+        return self._system.recorder.crashes()
+
+    def recent_events(self, args: Mapping[str, Any]) -> Any:
+        """The last events that are worth remembering."""
+        return self._system.recorder.recent(list(args.get("topics") or []), int(args.get("limit", 50)))
+
+    @contextmanager
+    def events(self, args: Mapping[str, Any]) -> Iterator[AsyncIterator[Any]]:
+        """Events as they happen."""
+        from dspex.system import event_json
+
+        topics = list(args.get("topics") or [""])
+        streams = [self._system.events.stream(topic) for topic in topics]
+        try:
+            yield _merged(streams, event_json)
+        finally:
+            for stream in streams:
+                stream.close()
+
+    # -- steering
+
+    def _find(self, path: str) -> tuple[ActorRef[Any], dict[str, Any]]:
+        node = self._node(path)
+        ref = next((ref for ref in self._system.scheduler.refs() if ref.id == node["actor"]), None)
+        if ref is None:
+            raise OperationError("not_running", f"{path} is {node['state']}: there is no actor to talk to")
+        return ref, node
+
+    def _supervised(self, path: str) -> tuple[ActorRef[Any], Any, dict[str, Any]]:
+        """The supervisor of a path, and the child's id there (or its ref, where children have no ids)."""
+        node = self._node(path)
+        above, separator, _ = node["path"].rpartition("/")
+        if not separator:
+            raise OperationError("is_root", f"{path} is the system itself: stop its process instead")
+        parent, parent_node = self._find(above)
+        if parent_node.get("dynamic"):
+            return parent, self._find(path)[0], node
+        return parent, node["id"], node
+
+    def restart(self, args: Mapping[str, Any]) -> Any:
+        """Stop it and let its supervisor start it again."""
+        path, patience = _path(args), _patience(args)
+        parent, child, _ = self._supervised(path)
+        if isinstance(child, ActorRef):
+            # Children of a dynamic supervisor have no ids: a kill is what its restart type answers.
+            if self._node(path)["restart"] == "temporary":
+                raise OperationError("temporary", f"{path} is temporary: its supervisor would not start it again")
+            child.kill()
+        else:
+            _waited(terminate_child(parent, child), patience)
+            _waited(restart_child(parent, child), patience)
+        return {"path": path}
+
+    def stop(self, args: Mapping[str, Any]) -> Any:
+        """Stop it for good."""
+        path = _path(args)
+        parent, child, _ = self._supervised(path)
+        _waited(terminate_child(parent, child), _patience(args))
+        return {"path": path}
+
+    def suspend(self, args: Mapping[str, Any]) -> Any:
+        """Let its mail wait."""
+        path = _path(args)
+        for ref in self._below(path):
+            ref.suspend()
+        return {"path": path}
+
+    def resume(self, args: Mapping[str, Any]) -> Any:
+        """Let it take mail again."""
+        path = _path(args)
+        for ref in self._below(path):
+            ref.resume()
+        return {"path": path}
+
+    def _below(self, path: str) -> list[ActorRef[Any]]:
+        """The workers at and below a path: a supervisor itself goes on, or nothing would be restarted."""
+        numbers = {node["actor"] for node in walk(self._node(path)) if node["kind"] == "worker"}
+        found = [ref for ref in self._system.scheduler.refs() if ref.id in numbers]
+        if not found:
+            raise OperationError("no_workers", f"there is no worker at {path}")
+        return found
+
+    def scale(self, args: Mapping[str, Any]) -> Any:
+        """Change the number of workers."""
+        path, workers = _path(args), int(args.get("workers", 0))
+        try:
+            self._system.scale(path, workers)
+        except (ValueError, LookupError) as error:
+            raise OperationError("cannot_scale", str(error)) from error
+        return {"path": path, "workers": workers}
+
+    # -- runs and letters
+
+    def runs(self, args: Mapping[str, Any]) -> Any:
+        """The runs that live in this system."""
+        return [run.to_json() for run in self._system.live_runs().values()]
+
+    def _run(self, args: Mapping[str, Any]) -> Any:
+        wanted = str(args.get("run"))
+        run = self._system.live_runs().get(wanted)
+        if run is None:
+            raise OperationError("unknown_run", f"no run {wanted!r} lives in {self._system.name!r}: see `dspex runs`")
+        return run
+
+    def run_pause(self, args: Mapping[str, Any]) -> Any:
+        """Begin nothing new."""
+        run = self._run(args)
+        run.pause()
+        return run.to_json()
+
+    def run_resume(self, args: Mapping[str, Any]) -> Any:
+        """Go on."""
+        run = self._run(args)
+        run.resume()
+        return run.to_json()
+
+    def run_cancel(self, args: Mapping[str, Any]) -> Any:
+        """End with the best so far."""
+        run = self._run(args)
+        run.cancel()
+        return run.to_json()
+
+    def replay(self, args: Mapping[str, Any]) -> Any:
+        """Send a dead letter again."""
+        try:
+            return self._system.replay(str(args.get("letter")), timeout=_patience(args))
+        except LookupError as error:
+            raise OperationError("unknown_letter", str(error)) from error
+
+
+def _path(args: Mapping[str, Any]) -> str:
+    path = args.get("path")
+    if not isinstance(path, str) or not path:
+        raise OperationError("bad_request", 'this operation needs a "path"')
+    return path.strip("/")
+
+
+def _patience(args: Mapping[str, Any]) -> float:
+    return max(0.01, min(float(args.get("timeout", _PATIENCE)), 600.0))
+
+
+def _waited(reply: Any, patience: float) -> Any:
+    try:
+        return reply.get(timeout=patience)
+    except Timeout as error:
+        raise OperationError("timeout", f"not done within {patience} s; it may still happen") from error
+    except (SupervisionError, ActorDeadError) as error:
+        raise OperationError("refused", str(error)) from error
+
+
+async def _merged(streams: list[Any], to_json: Callable[[Any], dict[str, Any]]) -> AsyncIterator[Any]:
+    if len(streams) == 1:
+        async for event in streams[0]:
+            yield to_json(event)
+        return
+    import asyncio
+
+    queue: asyncio.Queue[Any] = asyncio.Queue(1000)
+
+    async def pour(stream: Any) -> None:
+        async for event in stream:
+            await queue.put(event)
+
+    tasks = [asyncio.ensure_future(pour(stream)) for stream in streams]
+    try:
+        while True:
+            yield to_json(await queue.get())
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("dspex")
+    except PackageNotFoundError:
+        return "unknown"
