@@ -1,0 +1,82 @@
+"""Evaluation: a program on many examples, its answers scored, its failures typed and never turned into scores."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._collector import EvaluationEndedError, WorkerDiedError
+    from ._evaluate import Evaluate
+    from ._evaluation import Evaluation
+    from ._failures import FailureKind, MetricCrashedError, MetricError, classify
+    from ._messages import EvaluationFinished, EvaluationStopped, ExampleRetried
+    from ._metrics import (
+        EM,
+        F1,
+        answer_exact_match,
+        answer_passage_match,
+        em_score,
+        f1_score,
+        normalize_text,
+    )
+    from ._outcomes import Failed, Outcome, Scored
+    from ._progress import Progress
+    from ._render import show_result
+    from ._report import EvaluationResult
+
+__all__ = [
+    "EM",
+    "Evaluate",
+    "Evaluation",
+    "EvaluationEndedError",
+    "EvaluationFinished",
+    "EvaluationResult",
+    "EvaluationStopped",
+    "ExampleRetried",
+    "F1",
+    "Failed",
+    "FailureKind",
+    "MetricCrashedError",
+    "MetricError",
+    "Outcome",
+    "Progress",
+    "Scored",
+    "WorkerDiedError",
+    "answer_exact_match",
+    "answer_passage_match",
+    "classify",
+    "em_score",
+    "f1_score",
+    "normalize_text",
+    "show_result",
+]
+
+_HOMES = {
+    "_collector": ("EvaluationEndedError", "WorkerDiedError"),
+    "_evaluate": ("Evaluate",),
+    "_evaluation": ("Evaluation",),
+    "_failures": ("FailureKind", "MetricCrashedError", "MetricError", "classify"),
+    "_messages": ("EvaluationFinished", "EvaluationStopped", "ExampleRetried"),
+    "_metrics": (
+        "EM",
+        "F1",
+        "answer_exact_match",
+        "answer_passage_match",
+        "em_score",
+        "f1_score",
+        "normalize_text",
+    ),
+    "_outcomes": ("Failed", "Outcome", "Scored"),
+    "_progress": ("Progress",),
+    "_render": ("show_result",),
+    "_report": ("EvaluationResult",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily: a process that computes a metric imports this package too, and needs next to nothing of it.
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -1,0 +1,358 @@
+"""The collector: hands out work as workers ask for it, and takes in what comes of it."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from contextvars import Context
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from actors import AsyncActor, Crash, Down, Reply, hosting
+from dspex._errors import DspexError
+from supervision import ChildSpec, start_child
+
+from ._failures import FailureKind, classify
+from ._ledger import GiveUp, Lease, Ledger, Retry
+from ._listener import Listener
+from ._messages import Cancel, EvaluationStopped, ExampleRetried, Job, Judging, Pump, Report, Sweep, Work, WorkerReady
+from ._outcomes import Failed, Outcome, Scored
+from ._progress import Progress
+from ._worker import EvaluationWorker
+
+if TYPE_CHECKING:
+    from actors import ActorRef, ExitReason, Timer
+    from dspex._usage import UsageTracker
+    from dspex.system import System
+
+_GRACE = 1.0  # seconds that a worker has to end its work by itself when its time is up
+_FRAMES = 12  # of a failure's traceback, the innermost
+_SWEEP = 0.5  # seconds between two looks for those that have not
+
+
+class Source(Protocol):
+    """Where the work comes from and where its outcomes go. Called on the loop; must be quick."""
+
+    def available(self) -> int:
+        """How many further jobs could be begun now. They get the next numbers of the ledger."""
+
+    def job(self, index: int, attempt: int, last_kind: FailureKind | None) -> Job:
+        """The job with this number, for an attempt (from 1) after a failure of that kind."""
+
+    def example(self, index: int) -> Any:
+        """What the job with this number is about."""
+
+    def settled(self, index: int, outcome: Outcome, report: Report | None) -> Reply[Any] | None:
+        """The job is done. A reply that is returned holds the worker's place until it is set."""
+
+    def confirmed(self, index: int) -> None:
+        """The reply that `settled` gave for this job is set."""
+
+    def is_exhausted(self) -> bool:
+        """No further job will ever be available."""
+
+
+class WorkerDiedError(DspexError):
+    """The worker of an example ended before the example was done."""
+
+    code = "worker_died"
+
+
+class EvaluationEndedError(DspexError):
+    """The evaluation's actors were stopped from outside: by their supervisor, or with the system."""
+
+    code = "evaluation_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class _Released:
+    """The reply that a settled job was held for is set."""
+
+    index: int
+    error: BaseException | None
+
+
+@dataclass(slots=True)
+class _Busy:
+    lease: Lease
+    example: Any
+    started: float
+    timeout: float | None
+    late: bool = False
+
+
+class Collector(AsyncActor):
+    """Keeps at most ``width`` examples in flight, retries and quarantines by the ledger, and ends when all is done.
+
+    It starts its workers beside itself, under its own supervisor, as many as there is work for. ``done`` is set
+    when everything is settled, and with that the actor ends. Work runs in ``context``, the caller's own.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        source: Source,
+        width: int,
+        ledger: Ledger,
+        progress: Progress,
+        context: Context,
+        done: Reply[str | None],
+        listener: Listener,
+    ) -> None:
+        super().__init__()
+        if width < 1:
+            raise ValueError("num_workers must be 1 or more")
+        self._system = system
+        self._source = source
+        self._width = width
+        self._ledger = ledger
+        self._progress = progress
+        self._context = context
+        self._outcome = done
+        self._listener = listener
+        self._idle: deque[ActorRef[Any]] = deque()
+        self._busy: dict[ActorRef[Any], _Busy] = {}
+        self._holding = 0
+        self._starting = 0
+        self._workers = 0
+        self._last_kind: dict[int, FailureKind] = {}
+        self._wake: Timer | None = None
+        self._wake_at = 0.0
+        self._sweeping = False
+        self._early: str | None = None
+        self.paused = False
+
+    def on_start(self) -> None:
+        self._pump()
+
+    def on_stop(self) -> None:
+        self._outcome.set_exception(EvaluationEndedError(f"the evaluation was ended: {self.exit_reason}"))
+
+    @hosting  # it calls listeners of others, and must itself stay on the loop
+    def on_receive(self, message: Any) -> None:
+        """Reports first: they are nearly all of the mail."""
+        match message:
+            case Report():
+                self._reported(message)
+            case WorkerReady(worker):
+                self._ready(worker)
+            case Down(_, ref, reason):
+                self._down(ref, reason)
+            case Pump():
+                self._wake = None
+                self._pump()
+            case _Released(index, error):
+                self._release(index, error)
+            case Judging(worker):
+                if worker in self._busy:
+                    self._busy[worker].timeout = None
+            case Sweep():
+                self._sweep()
+            case Cancel(reason):
+                self._cancel(reason)
+
+    def resize(self, width: int) -> None:
+        """Keep at most so many examples in flight from now on. On the loop."""
+        self._width = width
+        self._pump()
+
+    # -- handing out
+
+    def _pump(self) -> None:
+        """Give every idle worker something to do, start workers while there is more, and see whether all is done."""
+        now = self.scheduler.clock.time()
+        ledger = self._ledger
+        while not self.paused and len(self._busy) + self._holding < self._width:
+            if not self._idle:
+                if self._hidden_demand(now):
+                    self._start_worker()
+                    continue
+                break
+            lease = ledger.next(now)
+            if lease is None:
+                room = self._width - len(self._busy) - self._holding
+                more = 0 if ledger.is_closed else min(room, self._source.available())
+                if not more:
+                    break
+                ledger.extend(more)
+                continue
+            self._send(self._idle.popleft(), lease, now)
+        self._progress.in_flight = len(self._busy) + self._holding
+        if ledger.is_done and not self._holding and (ledger.is_closed or self._source.is_exhausted()):
+            self._finish()
+        elif ledger.due is not None and not self.paused:
+            self._wake_up_at(ledger.due, now)
+
+    def _hidden_demand(self, now: float) -> bool:
+        """There is more work than workers that exist or are about to."""
+        ledger = self._ledger
+        if ledger.is_closed or self._workers + self._starting >= self._width:
+            return False
+        ready = ledger.fresh + self._source.available() + (1 if ledger.due is not None and ledger.due <= now else 0)
+        return ready > self._starting
+
+    def _send(self, worker: ActorRef[Any], lease: Lease, now: float) -> None:
+        # In the caller's context, as the work itself: a job may take its model from the settings.
+        job = self._context.run(self._source.job, lease.index, lease.attempt, self._last_kind.get(lease.index))
+        self._busy[worker] = _Busy(lease, job.example, now, job.timeout)
+        if job.timeout is not None and not self._sweeping:
+            self._sweeping = True
+            self.send_after(_SWEEP, Sweep())
+        self._context.run(worker.tell, Work(lease, job))
+
+    def _start_worker(self) -> None:
+        self._starting += 1
+        spec = ChildSpec(
+            f"worker-{self._workers + self._starting}",
+            (EvaluationWorker, (self.actor_ref, self._system)),
+            shutdown="brutal_kill",
+        )
+        assert self.parent is not None
+        start_child(self.parent, spec)
+
+    def _ready(self, worker: ActorRef[Any]) -> None:
+        self._starting = max(0, self._starting - 1)
+        self._workers += 1
+        self.monitor(worker)
+        self._idle.append(worker)
+        self._pump()
+
+    def _wake_up_at(self, due: float, now: float) -> None:
+        if self._wake is None or due < self._wake_at:
+            if self._wake is not None:
+                self._wake.cancel()
+            self._wake, self._wake_at = self.send_after(max(0.0, due - now), Pump()), due
+
+    # -- taking in
+
+    def _reported(self, report: Report) -> None:
+        busy = self._busy.get(report.worker)
+        if busy is None or busy.lease != report.lease:
+            return  # its lease was revoked
+        del self._busy[report.worker]
+        self._idle.append(report.worker)
+        if report.usage is not None:
+            self._progress.record_usage(*_spent(report.usage))
+        if report.error is None:
+            if self._ledger.scored(report.lease):
+                score = 0.0 if report.score is None else report.score
+                self._progress.record_score(score)
+                lease = report.lease
+                self._settle(
+                    lease.index,
+                    Scored(
+                        busy.example, report.prediction, score, lease.index, lease.attempt, report.usage, report.seconds
+                    ),
+                    report,
+                )
+        else:
+            self._attempt_failed(busy, classify(report.error), report.error, report)
+        self._pump()
+
+    def _down(self, worker: ActorRef[Any], reason: ExitReason) -> None:
+        self._workers -= 1
+        busy = self._busy.pop(worker, None)
+        if busy is None:
+            if worker in self._idle:
+                self._idle.remove(worker)
+        else:
+            kind = FailureKind.TIMEOUT if busy.late else FailureKind.WORKER_CRASH
+            error = reason.exception if isinstance(reason, Crash) else None
+            if busy.late:
+                error = TimeoutError(f"it did not end within {busy.timeout} s, nor when it was told to")
+            self._attempt_failed(busy, kind, error or WorkerDiedError(f"the worker ended: {reason}"), None)
+        if not self._ledger.is_closed:
+            self._starting += 1  # the supervisor starts another
+        self._pump()
+
+    def _attempt_failed(self, busy: _Busy, kind: FailureKind, error: BaseException, report: Report | None) -> None:
+        lease = busy.lease
+        now = self.scheduler.clock.time()
+        verdict = self._ledger.failed_with(lease, kind, now)
+        if isinstance(verdict, Retry):
+            self._last_kind[lease.index] = kind
+            self._progress.retries += 1
+            self._listener(ExampleRetried(lease.index, lease.attempt, kind, error, verdict.at - now))
+        elif isinstance(verdict, GiveUp):
+            self._progress.record_failure(verdict.kind)
+            seconds = now - busy.started if report is None else report.seconds
+            prediction = None if report is None else report.prediction
+            last = kind if verdict.kind is not kind else self._last_kind.pop(lease.index, None)
+            text = "".join(traceback.format_exception(error, limit=-_FRAMES))
+            error.__traceback__ = None  # it holds every frame's variables, for as long as the result lives
+            failed = Failed(
+                busy.example, lease.index, verdict.kind, error, text, lease.attempt, seconds, prediction, last
+            )
+            self._settle(lease.index, failed, report)
+            if kind is FailureKind.BUDGET:
+                self._stop_early("budget")
+            elif self._ledger.too_many_errors and not self._ledger.is_closed:
+                self._cancel("max_errors")
+
+    def _settle(self, index: int, outcome: Outcome, report: Report | None) -> None:
+        self._last_kind.pop(index, None)
+        held = self._source.settled(index, outcome, report)
+        if held is not None and not held.done():
+            self._holding += 1
+            ref = self.actor_ref
+            held.add_done_callback(
+                lambda reply: ref.tell(_Released(index, reply.exception())) if ref.is_alive() else None
+            )
+        self._listener(outcome)
+
+    def _release(self, index: int, error: BaseException | None) -> None:
+        if error is not None:
+            self._fail(error)
+            return
+        self._holding -= 1
+        self._source.confirmed(index)
+        self._pump()
+
+    # -- ending
+
+    def _fail(self, error: BaseException) -> None:
+        """The evaluation as a whole cannot go on."""
+        self._outcome.set_exception(error)
+        self.stop()
+
+    def _sweep(self) -> None:
+        """Kill workers whose work neither ended nor let itself be ended: the supervisor replaces them."""
+        now = self.scheduler.clock.time()
+        for worker, busy in list(self._busy.items()):
+            if busy.timeout is not None and not busy.late and now - busy.started > busy.timeout + _GRACE:
+                busy.late = True
+                worker.kill()
+        self.send_after(_SWEEP, Sweep())
+
+    def _stop_early(self, reason: str) -> None:
+        """Hand out nothing more; what is in flight may end."""
+        if self._ledger.is_closed:
+            return
+        self._early = reason
+        self._listener(EvaluationStopped(reason, self._ledger.done, self._ledger.size))
+        for index in self._ledger.close():
+            self._cancelled(index, self._ledger.attempts(index))
+
+    def _cancel(self, reason: str) -> None:
+        """End now. The workers in flight end with their supervisor, which the launcher stops when `done` is set."""
+        self._stop_early(reason)
+        for lease in self._ledger.revoke():
+            self._cancelled(lease.index, lease.attempt)
+        self._busy.clear()
+        self._holding = 0
+        self._finish()
+
+    def _cancelled(self, index: int, attempts: int) -> None:
+        self._progress.record_failure(FailureKind.CANCELLED)
+        last = self._last_kind.pop(index, None)
+        example = self._source.example(index)
+        self._settle(index, Failed(example, index, FailureKind.CANCELLED, attempts=attempts, last_kind=last), None)
+
+    def _finish(self) -> None:
+        self._outcome.set(self._early)
+        self.stop()
+
+
+def _spent(usage: UsageTracker) -> tuple[int, int, float | None]:
+    priced = usage.calls > usage.cached + usage.unpriced
+    return usage.calls, usage.total.total_tokens, usage.cost if priced else None

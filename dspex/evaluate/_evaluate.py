@@ -1,0 +1,265 @@
+"""`Evaluate`: how good is a program on a set of examples?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from dspex._settings import DEFAULTS, settings
+from dspex.callbacks import Watch, active_callbacks
+from dspex.predict import Module
+
+from ._evaluation import DevsetSource, Evaluation
+from ._failures import FailureKind
+from ._ledger import RetryPolicy
+from ._messages import Job
+from ._report import EvaluationResult
+
+if TYPE_CHECKING:
+    from dspex.system import System
+
+    from ._metric_process import MetricProcesses
+
+_REDRAW = 0.1  # seconds between two looks at the progress while waiting
+_WARM = 0.7  # the least temperature of a repeated question
+
+
+class Evaluate:
+    """``Evaluate(devset=..., metric=...)(program)`` runs the program on every example and scores its answers.
+
+    At most ``num_workers`` examples are in flight (``num_threads`` is the same). An example that takes longer than
+    ``timeout`` seconds is ended. A failure that may pass (outage, rate limit, timeout, malformed output, dead worker)
+    is tried again ``max_retries`` times; an example that kills its worker ``quarantine_after`` times is left alone.
+    For ``patience`` seconds after an example's first failure, an outage or a rate limit is waited out without counting.
+    ``max_errors`` failed examples end the evaluation, which then returns what it has; without it
+    `settings.max_errors` holds if it was set, else there is no limit.
+
+    No failure is ever a score, unless ``failure_score`` says which one: see `EvaluationResult`.
+
+    The metric is called as ``metric(example, prediction)`` and returns a number, a bool, or a `Prediction` with a
+    ``score``. It may be a function, an ``async`` function, or a module (a judge). ``metric_executor="process"``
+    computes it in OS processes (``metric_processes`` of them, one per core by default): a crash or an endless loop
+    then costs one example. It must be picklable.
+
+    ``on_event`` is called, on the scheduler's loop, with each `Scored`, `Failed`, `ExampleRetried`,
+    `EvaluationStopped` and `EvaluationFinished`; it must be quick.
+    """
+
+    def __init__(
+        self,
+        *,
+        devset: Sequence[Any],
+        metric: Callable[..., Any] | None = None,
+        num_threads: int | None = None,
+        display_progress: bool = False,
+        display_table: bool | int = False,
+        max_errors: int | None = None,
+        provide_traceback: bool | None = None,
+        failure_score: float | None = None,
+        save_as_csv: str | None = None,
+        save_as_json: str | None = None,
+        num_workers: int | None = None,
+        timeout: float | None = None,
+        max_retries: int = 2,
+        quarantine_after: int = 2,
+        patience: float = 0.0,
+        metric_executor: Literal["inline", "process"] = "inline",
+        metric_processes: int | None = None,
+        on_event: Callable[[Any], None] | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> None:
+        if metric_executor not in ("inline", "process"):
+            raise ValueError(f"metric_executor must be 'inline' or 'process', not {metric_executor!r}")
+        if timeout is not None and timeout <= 0:
+            raise ValueError("timeout must be more than 0 seconds, or None for no limit")
+        self.devset = devset
+        self.metric = metric
+        self.num_workers = num_workers if num_workers is not None else num_threads
+        self.display_progress = display_progress
+        self.display_table = display_table
+        self.max_errors = max_errors
+        self.provide_traceback = provide_traceback
+        self.failure_score = failure_score
+        self.save_as_csv = save_as_csv
+        self.save_as_json = save_as_json
+        self.timeout = timeout
+        self.policy = RetryPolicy(max_retries=max_retries, quarantine_after=quarantine_after, patience=patience)
+        self.metric_executor = metric_executor
+        self.metric_processes = metric_processes
+        self.on_event = on_event
+        self.callbacks = list(callbacks)
+
+    def __call__(
+        self,
+        program: Any,
+        metric: Callable[..., Any] | None = None,
+        devset: Sequence[Any] | None = None,
+        num_threads: int | None = None,
+        display_progress: bool | None = None,
+        display_table: bool | int | None = None,
+        callback_metadata: Mapping[str, Any] | None = None,
+        save_as_csv: str | None = None,
+        save_as_json: str | None = None,
+        *,
+        num_workers: int | None = None,
+    ) -> EvaluationResult:
+        """Evaluate, and wait. In a fiber it parks. Ctrl-C ends it and returns what is finished."""
+        width = num_workers if num_workers is not None else num_threads
+        with self._watched(program, callback_metadata) as watch:
+            evaluation = self.start(program, metric=metric, devset=devset, num_workers=width)
+            result = self._follow(evaluation, self.display_progress if display_progress is None else display_progress)
+            watch.outputs = result
+        self._publish(result, display_table, save_as_csv, save_as_json)
+        return result
+
+    async def acall(
+        self,
+        program: Any,
+        metric: Callable[..., Any] | None = None,
+        devset: Sequence[Any] | None = None,
+        num_threads: int | None = None,
+        display_progress: bool | None = None,
+        display_table: bool | int | None = None,
+        callback_metadata: Mapping[str, Any] | None = None,
+        save_as_csv: str | None = None,
+        save_as_json: str | None = None,
+        *,
+        num_workers: int | None = None,
+    ) -> EvaluationResult:
+        """The same on any event loop. A cancelled ``acall`` ends the evaluation; to get its partial result then, use
+        `start` and `Evaluation.cancel`."""
+        width = num_workers if num_workers is not None else num_threads
+        show = self.display_progress if display_progress is None else display_progress
+        with self._watched(program, callback_metadata) as watch:
+            evaluation = self.start(program, metric=metric, devset=devset, num_workers=width)
+            result = await (self._follow_async(evaluation) if show else evaluation)
+            watch.outputs = result
+        self._publish(result, display_table, save_as_csv, save_as_json)
+        return result
+
+    def start(
+        self,
+        program: Any,
+        *,
+        metric: Callable[..., Any] | None = None,
+        devset: Sequence[Any] | None = None,
+        num_workers: int | None = None,
+    ) -> Evaluation:
+        """Begin, and do not wait: the `Evaluation` can be watched, awaited and cancelled."""
+        system = _current_system()
+        rows = self.devset if devset is None else devset
+        metric = self.metric if metric is None else metric
+        if metric is None:
+            raise ValueError("Evaluate needs a metric: give it to Evaluate(metric=...) or to the call")
+        width = num_workers if num_workers is not None else self.num_workers
+        name = getattr(metric, "__name__", type(metric).__name__)
+        release = None
+        processes = None
+        if self.metric_executor == "process":
+            from ._metric_process import MetricProcesses
+
+            processes = MetricProcesses(metric, self.metric_processes or os.cpu_count() or 1, system.scheduler)
+            release = processes.close
+        return Evaluation(
+            system,
+            DevsetSource(rows, self._job_maker(program, metric, processes)),
+            width=settings.num_threads if width is None else width,
+            policy=self.policy,
+            max_errors=self._error_limit(),
+            failure_score=self.failure_score,
+            metric_name=name,
+            on_event=self.on_event,
+            release=release,
+        )
+
+    def _job_maker(
+        self, program: Any, metric: Callable[..., Any], processes: MetricProcesses | None
+    ) -> Callable[[Any, int, FailureKind | None], Job]:
+        timeout = self.timeout
+        target = program if isinstance(program, Module) or hasattr(program, "call") or callable(program) else None
+        if target is None:
+            raise TypeError(f"{type(program).__name__} is no program: give a Module, a spawned program or a function")
+
+        def make(example: Any, attempt: int, last_kind: FailureKind | None) -> Job:
+            changes = fresh_sample(attempt) if last_kind is FailureKind.MALFORMED_OUTPUT else {}
+            return Job(target, inputs_of(example), example, metric, changes, False, timeout, processes)
+
+        return make
+
+    def _error_limit(self) -> int | None:
+        if self.max_errors is not None:
+            return self.max_errors
+        chosen: int | None = settings.max_errors
+        return None if chosen == DEFAULTS["max_errors"] else chosen
+
+    def _watched(self, program: Any, metadata: Mapping[str, Any] | None) -> Watch:
+        inputs = {"program": program, "metric": self.metric, "devset": self.devset, **(metadata or {})}
+        return Watch(active_callbacks(self), "evaluate", self, inputs)
+
+    # -- waiting and showing
+
+    def _follow(self, evaluation: Evaluation, show: bool) -> EvaluationResult:
+        if not show or not sys.stderr.isatty():
+            return evaluation.result()
+        from ._render import ProgressBar
+
+        try:
+            with ProgressBar("Evaluate") as bar:
+                while not evaluation.wait(_REDRAW):
+                    bar.update(evaluation.progress, evaluation.now())
+                bar.update(evaluation.progress, evaluation.now())
+        except KeyboardInterrupt:
+            return evaluation.cancel()
+        return evaluation.result()
+
+    async def _follow_async(self, evaluation: Evaluation) -> EvaluationResult:
+        from ._render import ProgressBar
+
+        waiting = asyncio.ensure_future(evaluation._wait_async())
+        with ProgressBar("Evaluate") as bar:
+            while not waiting.done():
+                await asyncio.wait([waiting], timeout=_REDRAW)
+                bar.update(evaluation.progress, evaluation.now())
+        return await waiting
+
+    def _publish(
+        self, result: EvaluationResult, display_table: bool | int | None, csv: str | None, json: str | None
+    ) -> None:
+        table = self.display_table if display_table is None else display_table
+        if table is not False and table is not None:
+            from ._render import show_result
+
+            show_result(result, None if table is True else table)
+        if csv := csv or self.save_as_csv:
+            result.save_as_csv(csv)
+        if json := json or self.save_as_json:
+            result.save_as_json(json)
+
+    def __repr__(self) -> str:
+        return f"Evaluate(devset={len(self.devset)} examples, metric={getattr(self.metric, '__name__', self.metric)})"
+
+
+def inputs_of(example: Any) -> Mapping[str, Any]:
+    """What a program is given of an example: its marked inputs, or a mapping as it is."""
+    if hasattr(example, "inputs"):
+        return dict(example.inputs().items())
+    return dict(example)
+
+
+def fresh_sample(attempt: int) -> dict[str, Any]:
+    """Settings under which a model is really asked again: neither the cache nor temperature 0 gives the same
+    unusable answer once more."""
+    lm = settings.lm
+    if not hasattr(lm, "copy"):
+        return {}
+    warm = max(_WARM, lm.kwargs.get("temperature") or 0.0)
+    return {"lm": lm.copy(rollout_id=f"retry-{attempt}", temperature=warm)}
+
+
+def _current_system() -> System:
+    from dspex.system._current import current_system
+
+    return current_system()

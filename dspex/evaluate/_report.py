@@ -1,0 +1,189 @@
+"""`EvaluationResult`: what an evaluation hands back, complete or not.
+
+**What the score means.** ``score`` is the mean over the *scored* examples, in percent, not rounded. An example that
+failed is not a 0: it is listed in ``failures``, counted by kind in ``counts``, and the summary says so beside the
+score. Only if the caller chose a ``failure_score`` do failures enter the mean, each with that score; examples that
+were cancelled (the evaluation was ended before them) never do. With nothing to average, ``score`` is None.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from dspex.primitives import Prediction
+
+from ._failures import FailureKind
+from ._outcomes import Failed, Outcome, Scored
+
+
+class EvaluationResult(Prediction):
+    """The outcomes of an evaluation, in example order: one for each example of the devset, whatever happened.
+
+    ``results`` is DSPy's list of ``(example, prediction, score)``; the row of a failed example holds an empty
+    prediction (or the program's, when only the metric failed) and ``failure_score``, which is None unless it was
+    chosen. ``stopped`` says why an evaluation ended early: "max_errors", "cancelled", "budget" or None.
+    """
+
+    def __init__(
+        self,
+        outcomes: Sequence[Outcome],
+        *,
+        failure_score: float | None = None,
+        stopped: str | None = None,
+        metric_name: str = "score",
+        retries: int = 0,
+        calls: int = 0,
+        tokens: int = 0,
+        cost: float | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        rows: list[tuple[Any, Any, float | None]] = []
+        scored: list[Scored] = []
+        failures: list[Failed] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Scored):
+                scored.append(outcome)
+                rows.append((outcome.example, outcome.prediction, outcome.score))
+            else:
+                failures.append(outcome)
+                answer = Prediction() if outcome.prediction is None else outcome.prediction
+                rows.append((outcome.example, answer, failure_score))
+        super().__init__(score=mean_percent(outcomes, failure_score), results=rows)
+        own = self.__dict__
+        own["outcomes"] = tuple(outcomes)
+        own["scored"] = tuple(scored)
+        own["failures"] = tuple(failures)
+        own["counts"] = Counter(failure.kind for failure in failures)
+        own["failure_score"] = failure_score
+        own["stopped"] = stopped
+        own["metric_name"] = metric_name
+        own["retries"] = retries
+        own["calls"] = calls
+        own["tokens"] = tokens
+        own["cost"] = cost
+        own["seconds"] = seconds
+
+    outcomes: tuple[Outcome, ...]
+    scored: tuple[Scored, ...]
+    failures: tuple[Failed, ...]
+    counts: Counter[FailureKind]
+    failure_score: float | None
+    stopped: str | None
+    metric_name: str
+    retries: int
+    calls: int
+    tokens: int
+    cost: float | None
+    seconds: float
+
+    @property
+    def is_complete(self) -> bool:
+        """Every example was scored."""
+        return not self.failures
+
+    def summary(self) -> str:
+        """A few lines for people: the score, what it is a mean of, and every kind of failure with its count."""
+        total = len(self.outcomes)
+        score = "no score" if self.score is None else f"{self.metric_name} {self.score:.2f}"
+        basis = len(self.scored) if self.failure_score is None else total - self.counts[FailureKind.CANCELLED]
+        lines = [f"{score} over {basis} of {total} examples, {self.seconds:.1f} s"]
+        if self.stopped:
+            lines[0] += f" (stopped early: {self.stopped})"
+        if self.calls:
+            cost = "cost unknown" if self.cost is None else f"${self.cost:.4f}"
+            lines.append(f"{self.calls} calls, {self.tokens} tokens, {cost}")
+        if self.failures:
+            counts = ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
+            effect = "not in the score" if self.failure_score is None else f"counted as {self.failure_score}"
+            lines.append(f"{len(self.failures)} failed ({effect}): {counts}")
+        if self.retries:
+            lines.append(f"{self.retries} further attempts were made")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        score = None if self.score is None else round(self.score, 2)
+        return f"EvaluationResult(score={score}, results={len(self.outcomes)}, failures={len(self.failures)})"
+
+    # files
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dict per example: its fields, the prediction's, the score under the metric's name, and the failure.
+
+        A field that both have appears as ``example_NAME`` and ``pred_NAME``.
+        """
+        return [self._row(outcome) for outcome in self.outcomes]
+
+    def save_as_json(self, path: str | Path) -> None:
+        """Write `rows` as a JSON list. What JSON cannot hold is written as text."""
+        text = json.dumps(self.rows(), ensure_ascii=False, indent=2, default=_plain)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    def save_as_csv(self, path: str | Path) -> None:
+        """Write `rows` as CSV with a header. Lists and dicts are written as JSON."""
+        rows = self.rows()
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=_columns(rows))
+            writer.writeheader()
+            writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+
+    def to_pandas(self) -> Any:
+        """`rows` as a pandas DataFrame. Needs pandas, which dspex does not install."""
+        try:
+            pandas: Any = import_module("pandas")
+        except ImportError as error:
+            raise ImportError("to_pandas() needs pandas: install it, or use rows()") from error
+        rows = self.rows()
+        return pandas.DataFrame(rows, columns=_columns(rows))
+
+    def _row(self, outcome: Outcome) -> dict[str, Any]:
+        example = _fields(outcome.example)
+        answer = _fields(outcome.prediction)
+        row = {f"example_{key}" if key in answer else key: value for key, value in example.items()}
+        row.update({f"pred_{key}" if key in example else key: value for key, value in answer.items()})
+        if isinstance(outcome, Failed):
+            verdict = {self.metric_name: self.failure_score, "failure": str(outcome.kind), "error": outcome.message}
+        else:
+            verdict = {self.metric_name: outcome.score, "failure": None, "error": None}
+        return {**row, **verdict, "attempts": outcome.attempts}
+
+
+def mean_percent(outcomes: Iterable[Outcome], failure_score: float | None) -> float | None:
+    """The mean of the scores, in percent, as `EvaluationResult` defines it."""
+    total, count = 0.0, 0
+    for outcome in outcomes:
+        if isinstance(outcome, Scored):
+            total, count = total + outcome.score, count + 1
+        elif failure_score is not None and outcome.kind is not FailureKind.CANCELLED:
+            total, count = total + failure_score, count + 1
+    return 100.0 * total / count if count else None
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if hasattr(value, "toDict"):
+        fields: dict[str, Any] = value.toDict()
+        return fields
+    return dict(value) if hasattr(value, "keys") else {"output": value}
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False, default=_plain) if isinstance(value, list | dict) else value
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "toDict"):
+        return value.toDict()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    return str(value)

@@ -1,0 +1,129 @@
+"""Running a job's code in a worker's fiber: the program, then the metric."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from dspex._settings import _overlay
+from dspex._usage import UsageTracker
+from dspex.predict import Module
+from dspex.programs._call import Call, current_call
+from dspex.programs._placement import Place
+from dspex.programs._running import run_in_fiber
+from dspex.programs._style import code_of
+
+from ._failures import MetricError
+from ._messages import Job, Report, Work
+from ._verdict import as_score
+
+if TYPE_CHECKING:
+    from actors import Activity, ActorRef
+    from dspex.system import System
+
+
+def perform(
+    system: System, activity: Activity, worker: ActorRef[Any], work: Work, judging: Callable[[], None]
+) -> Report:
+    """Do the work and say what came of it. Only the worker's own end, and what is no `Exception`, is raised.
+
+    ``judging`` is called when a metric begins that has its time bounded elsewhere.
+    """
+    job = work.job
+    call = Call(system, job.program, (), dict(job.inputs), job.timeout)
+    trace: list[Any] | None = [] if job.traced else None
+    prediction: Any = None
+    score: float | None = None
+    failure: BaseException | None = None
+    begin = perf_counter()
+    outer = _overlay.get()
+    tracker = UsageTracker(parent=outer.get("usage_tracker"))
+    overlay = {**outer, **job.settings, "usage_tracker": tracker, "trace": trace}
+    if call.deadline is not None:
+        overlay["deadline"] = call.deadline
+    try:
+        call.begin(activity)
+        current_call.set(call)
+        _overlay.set(overlay)
+        prediction = run_program(job, call, system, activity)
+        if job.processes is not None:
+            call.end()
+            judging()
+            score = job.processes.score(job.example, prediction, job.timeout)
+        elif job.metric is not None:
+            if trace is not None:
+                _overlay.set({**overlay, "trace": None})  # a judge's own calls are not the program's
+            score = judge(job, prediction, trace, system, activity)
+    except (Exception, asyncio.CancelledError) as error:
+        if call.error is None and isinstance(error, asyncio.CancelledError) and activity.cancelling():
+            raise
+        failure = error if call.error is None else call.error
+    finally:
+        call.end()
+    usage = tracker if tracker.calls else None
+    return Report(worker, work.lease, perf_counter() - begin, prediction, score, failure, trace, usage)
+
+
+def run_program(job: Job, call: Call, system: System, activity: Activity) -> Any:
+    """The program's answer. A module runs right here, in the worker's own fiber; a spawned one in its actor."""
+    program = job.program
+    if isinstance(program, Module):
+        return run_in_fiber(program, (), call.inputs, system, activity)
+    if hasattr(program, "call"):
+        return program(**call.inputs)  # waits in this fiber; if that is cancelled, the call is ended
+    return run_callable(program, (), call.inputs, system, activity)
+
+
+def judge(job: Job, prediction: Any, trace: list[Any] | None, system: System, activity: Activity) -> float:
+    """The metric's verdict as a number; whatever is wrong with it is a `MetricError`."""
+    args = (job.example, prediction) if trace is None else (job.example, prediction, trace)
+    assert job.metric is not None
+    try:
+        verdict = run_callable(job.metric, args, {}, system, activity)
+    except MetricError:
+        raise
+    except Exception as error:
+        raise MetricError(f"the metric raised {type(error).__name__}: {error}") from error
+    return as_score(verdict)
+
+
+def run_callable(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    inputs: Mapping[str, Any],
+    system: System,
+    activity: Activity,
+) -> Any:
+    """Call a function in this fiber, or on a thread if it was seen to block; a coroutine is driven to its end."""
+    if isinstance(function, Module):
+        return run_in_fiber(function, args, dict(inputs), system, activity)
+    code = code_of(function if hasattr(function, "__code__") else getattr(function, "__call__", function))  # noqa: B004
+    if code is None or code.co_flags & inspect.CO_COROUTINE:
+        return _drive(function(*args, **inputs), activity)
+    place = system.placement.place(code)
+    if place is Place.FIBER:
+        return _drive(function(*args, **inputs), activity)
+    if place is Place.THREAD:
+        return _drive(_on_thread(system, function, args, inputs), activity)
+    system.watch_for_blocking(code)
+    ended_well = False
+    try:
+        if place is Place.TRIAL:
+            result = _drive(function(*args, **inputs), activity)
+        else:
+            result = _drive(_on_thread(system, function, args, inputs), activity)
+        ended_well = True
+    finally:
+        system.placement.left(code, place, ended_well)
+    return result
+
+
+def _on_thread(system: System, function: Callable[..., Any], args: tuple[Any, ...], inputs: Mapping[str, Any]) -> Any:
+    return system.scheduler.run_blocking(lambda: function(*args, **inputs)).get()
+
+
+def _drive(result: Any, activity: Activity) -> Any:
+    return activity.drive(result) if inspect.iscoroutine(result) else result

@@ -1,0 +1,16 @@
+"""Programs that run: calls, spawned programs, composition."""
+
+from dspex.programs._errors import DeadlineExceededError, ParallelError, ProgramStoppedError, SystemClosedError
+from dspex.programs._metrics import ModuleMetrics
+from dspex.programs._parameters import Parameters
+from dspex.programs._program_ref import ProgramRef
+
+__all__ = [
+    "DeadlineExceededError",
+    "ModuleMetrics",
+    "ParallelError",
+    "Parameters",
+    "ProgramRef",
+    "ProgramStoppedError",
+    "SystemClosedError",
+]

@@ -1,0 +1,52 @@
+"""How a run is carried out, and what is kept with what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dspex.store import Store
+
+PATIENCE = 600.0
+"""Seconds for which a run waits for an endpoint that is out, before it stops and can be resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run is carried out; none of it changes what the run finds, but for the limits, which end it early.
+
+    ``timeout`` bounds each example (seconds). ``budget_usd``, ``budget_tokens``, ``max_seconds`` and
+    ``stop_at_score`` (percent) end the run with the best program so far; money and tokens count over all resumptions.
+    ``patience``: how long an outage is waited out. ``store=False`` keeps no journal.
+    ``command`` (JSON) is kept with the run for whoever begins it again: `dspex runs resume` does what it says.
+    """
+
+    run_id: str | None = None
+    num_workers: int | None = None
+    timeout: float | None = None
+    max_retries: int = 2
+    quarantine_after: int = 2
+    patience: float = PATIENCE
+    stop_at_score: float | None = None
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    max_seconds: float | None = None
+    on_event: Callable[[Any], None] | None = None
+    store: Store | bool | None = None
+    command: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizationSummary:
+    """What is kept with an optimized program, as ``program.optimization``. ``stopped``: why it ended early, or None."""
+
+    run_id: str
+    kind: str
+    score: float | None
+    candidates: int
+    stopped: str | None
+    failures: Mapping[str, int] = field(default_factory=dict)
+    tokens: int = 0
+    cost: float | None = None

@@ -1,0 +1,351 @@
+"""An optimization run from outside: begun or resumed, watched, paused, ended, and its program."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from actors import ActorDeadError, Reply
+from actors._local import current_fiber
+from dspex._settings import settings
+from dspex.evaluate._evaluation import Crew
+from dspex.evaluate._ledger import Ledger, RetryPolicy
+from dspex.evaluate._listener import Listener
+from dspex.evaluate._progress import Progress
+from dspex.predict import Module
+
+from ._candidate import to_json_value
+from ._driver import Driver
+from ._errors import RunPausedError, TeleprompterError
+from ._executor import Executor
+from ._journal import Journal, MemoryJournal
+from ._options import OptimizationSummary, RunOptions
+from ._programs import CandidatePrograms, apply, describe
+from ._requests import Found
+from ._run_actor import AskStatus, CancelRun, Limits, Optimizer, PauseRun, Resize, ResumeRun, RunSource, RunStatus
+from ._task import Record, Task
+
+if TYPE_CHECKING:
+    from dspex.store import NewRun, Store
+    from dspex.system import System
+
+    from ._stored_run import Status as StoredStatus
+    from ._stored_run import StoredRun
+    from ._teleprompter import Teleprompter
+
+T = TypeVar("T")
+
+_log = logging.getLogger("dspex.teleprompt")
+
+
+class OptimizationRun:
+    """A run under way. ``result()`` waits for the program; ``await`` does too, on any event loop.
+
+    `pause`, `resume` and `cancel` may be called from any thread. An interrupt (Ctrl-C) of ``result()`` leaves the
+    run paused: its journal has all that is done, and its ``run_id`` resumes it.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        teleprompter: Teleprompter,
+        student: Module,
+        *,
+        trainset: Sequence[Any],
+        valset: Sequence[Any] | None = None,
+        teacher: Module | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        options: RunOptions | None = None,
+    ) -> None:
+        self.options = options or RunOptions()
+        self.kind = type(teleprompter).__name__
+        self._system = system
+        self._student = student
+        train, val = teleprompter.divide(trainset, valset)
+        task = Task(
+            describe(student),
+            tuple(map(Record.of, train)),
+            tuple(map(Record.of, val)),
+            None if teacher is None else describe(teacher),
+        )
+        _check_alike(task)
+        self.run_id = self.options.run_id or f"{self.kind.lower()}-{uuid.uuid4().hex[:10]}"
+        arguments = dict(arguments or {})
+        self._stored = self._begin(teleprompter, task, arguments)
+        journal: Journal = MemoryJournal() if self._stored is None else self._stored.journal
+        stop_at = self.options.stop_at_score
+        self._driver: Driver[Found] = Driver(
+            teleprompter.search(task, **arguments),
+            task,
+            journal,
+            stop_at_score=teleprompter.stop_at_score if stop_at is None else stop_at,
+        )
+        executor = Executor(
+            student,
+            teacher,
+            train,
+            val,
+            teleprompter.metric,
+            teleprompter.teacher_settings,
+            teleprompter.prompt_model,
+            teleprompter.task_model,
+            self.options.timeout,
+        )
+        self._source = RunSource(self._driver, executor, None if self._stored is None else self._stored.durable)
+        self._program: Reply[Module] = Reply()
+        self._progress = Progress(0, system.scheduler.clock.time())
+        self._spent_before = (0, 0.0) if self._stored is None else self._stored.spent
+        system.runs[self.run_id] = self
+        self._crew = self._launch(teleprompter)
+        self._crew.ended.add_done_callback(self._ended)
+
+    # -- beginning
+
+    def _begin(self, teleprompter: Teleprompter, task: Task, arguments: Mapping[str, Any]) -> StoredRun | None:
+        """The run in the store, new or taken up where it was left; None without a store."""
+        if self.run_id in self._system.runs:
+            raise TeleprompterError(
+                f"run {self.run_id!r} is under way in this system: wait for it, cancel it, or choose another run_id"
+            )
+        store = self._chosen_store()
+        if store is None:
+            return None
+        from dspex.store import NewRun
+
+        config = {
+            "optimizer": teleprompter.config(),
+            "arguments": to_json_value({k: v for k, v in arguments.items() if v is not None}),
+            "student": task.student.candidate.key,
+            "teacher": None if task.teacher is None else task.teacher.candidate.key,
+        }
+        seed = arguments.get("seed")
+        seed = getattr(teleprompter, "seed", None) if seed is None else seed
+        new = NewRun(self.run_id, self.kind, type(self._student).__name__, config, seed, task.data_hashes)
+        return self._off_loop(lambda: self._open(store, new))
+
+    def _open(self, store: Store, new: NewRun) -> StoredRun:
+        from ._stored_run import StoredRun
+
+        return StoredRun(store, new, self.options.command, self._system)
+
+    def _chosen_store(self) -> Store | None:
+        chosen = self.options.store
+        if chosen is False:
+            return None
+        if chosen is None or chosen is True:
+            return getattr(self._system, "store", None)
+        return chosen
+
+    def _off_loop(self, function: Callable[[], T]) -> T:
+        """Call what waits for the disk: right here in a thread, on a pool thread for a fiber."""
+        if current_fiber() is None:
+            return function()
+        return self._system.scheduler.run_blocking(function).get()
+
+    def _launch(self, teleprompter: Teleprompter) -> Crew:
+        options = self.options
+        width = options.num_workers or teleprompter.num_workers or settings.num_threads
+        policy = RetryPolicy(
+            max_retries=options.max_retries,
+            quarantine_after=options.quarantine_after,
+            backoff=0.2,
+            patience=options.patience,
+        )
+        return Crew(
+            self._system,
+            self._system.teleprompters,
+            self.run_id,
+            self._source,
+            width,
+            Ledger(0, policy),
+            self._progress,
+            Listener(options.on_event),
+            copy_context(),
+            collector=Optimizer,
+            more={
+                "run_id": self.run_id,
+                "limits": Limits(options.budget_usd, options.budget_tokens, options.max_seconds),
+                "spent_before": self._spent_before,
+                "beat": None if self._stored is None else self._beat,
+            },
+        )
+
+    def _beat(self) -> None:
+        assert self._stored is not None
+        if not self._stored.beat(*self._spent()):
+            self._tell(CancelRun("lost"))
+
+    def _spent(self) -> tuple[int, float | None]:
+        """Tokens and money, of all its sittings; None: no price is known."""
+        tokens, usd = self._spent_before
+        cost = self._progress.cost
+        return self._progress.tokens + tokens, None if cost is None and not usd else (cost or 0.0) + usd
+
+    # -- what others may do
+
+    def status(self, timeout: float | None = 5.0) -> RunStatus | None:
+        """How far it is; None before its actor is up and after its end."""
+        collector = self._crew.collector
+        if collector is None or not collector.is_alive():
+            return None
+        try:
+            status: RunStatus = collector.call(AskStatus()).get(timeout=timeout)
+        except ActorDeadError:
+            return None
+        return status
+
+    def to_json(self) -> dict[str, Any]:
+        """The run as the control socket shows it."""
+        status = self.status()
+        known: dict[str, Any] = {} if status is None else asdict(status)
+        return {"run_id": self.run_id, "state": "ended" if self.done() else "starting", **known, "kind": self.kind}
+
+    def resize(self, workers: int) -> None:
+        """Keep at most so many units of work in flight from now on. Any thread."""
+        if workers < 1:
+            raise ValueError("a run needs 1 worker or more; pause() lets it begin nothing new")
+        self._tell(Resize(workers))
+
+    def pause(self) -> None:
+        """Hand out nothing more. What is in flight ends and counts."""
+        self._tell(PauseRun())
+
+    def resume(self) -> None:
+        """Go on."""
+        self._tell(ResumeRun())
+
+    def cancel(self) -> Module:
+        """End it for good, with the best program so far (the student's copy, if none was judged)."""
+        self._crew.cancel_with(CancelRun("cancelled"))
+        return self.result()
+
+    def done(self) -> bool:
+        """It has ended, well or not."""
+        return self._program.done()
+
+    def result(self) -> Module:
+        """The program. Raises `RunPausedError` if an outage or the like stopped the run, and what made it fail."""
+        try:
+            return self._program.get()
+        except KeyboardInterrupt:
+            self._crew.cancel_with(CancelRun("interrupted"))
+            _log.warning("run %s is paused; compile again with run_id=%r to go on", self.run_id, self.run_id)
+            raise
+
+    def __await__(self) -> Any:
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> Module:
+        try:
+            return await self._program
+        except asyncio.CancelledError:
+            self._crew.cancel_with(CancelRun("interrupted"))
+            raise
+
+    def _tell(self, message: Any) -> None:
+        collector = self._crew.collector
+        if collector is not None and collector.is_alive():
+            collector.tell(message)
+
+    # -- the end
+
+    def _ended(self, ended: Reply[str | None]) -> None:
+        # On whatever thread the last actor ended in; the store has to be told before anybody learns of it.
+        self._system.scheduler.run_blocking(self._conclude, ended.exception(), ended)
+
+    def _conclude(self, error: BaseException | None, ended: Reply[str | None]) -> None:
+        stopped = self._driver.stopped
+        if error is None:
+            error = self._lost_error() if stopped == "lost" else self._halt_error()
+        found = self._driver.result or self._best_so_far()
+        try:
+            if self._source.journal is not None:
+                self._source.journal.committed().get()  # the last decisions
+            self._close(error, stopped, found)
+            program = None if error is not None else self._finished_program(found, stopped)
+        except Exception as failure:  # noqa: BLE001  nobody else would ever tell the caller
+            self._program.set_exception(failure)
+            return
+        finally:
+            self._system.runs.pop(self.run_id, None)
+        if program is None:
+            self._program.set_exception(error)
+        else:
+            self._program.set(program)
+
+    def _lost_error(self) -> BaseException:
+        return TeleprompterError(
+            f"run {self.run_id!r} was taken over by another process, because this one gave no sign of life: that one "
+            "goes on with it"
+        )
+
+    def _halt_error(self) -> BaseException | None:
+        halted = self._source.halted
+        if halted is None or self._driver.stopped == "budget":
+            return None
+        best = self._driver.best
+        error = RunPausedError(
+            f"run {self.run_id!r} stopped because of {halted.kind} ({halted.message}). Nothing is lost: compile with "
+            f"run_id={self.run_id!r} goes on.",
+            run_id=self.run_id,
+            reason=str(halted.kind),
+            best=None if best is None else apply(best.candidate, self._student),
+        )
+        error.__cause__ = halted.error
+        return error
+
+    def _best_so_far(self) -> Found:
+        ranked = self._driver.ranked
+        return Found.among(ranked) if ranked else Found(describe(self._student).candidate)
+
+    def _close(self, error: BaseException | None, stopped: str | None, found: Found) -> None:
+        if self._stored is None or stopped == "lost":
+            return
+        summary = {
+            "best": found.best.to_json(),
+            "candidates": len(found.ranked),
+            "stopped": stopped,
+            "error": None if error is None else f"{type(error).__name__}: {error}",
+            "failures": self._failures(),
+        }
+        status: StoredStatus = "done"
+        if isinstance(error, RunPausedError) or stopped == "interrupted":
+            status = "paused"
+        elif error is not None:
+            status = "failed"
+        elif stopped == "cancelled":
+            status = "cancelled"
+        self._stored.close(status, summary, found.score, *self._spent())
+
+    def _failures(self) -> dict[str, int]:
+        return {str(kind): count for kind, count in self._progress.counts.items()}
+
+    def _finished_program(self, found: Found, stopped: str | None) -> Module:
+        program = apply(found.best, self._student)
+        program._compiled = True
+        vars(program)["candidate_programs"] = CandidatePrograms(self._student, found.ranked)
+        vars(program)["optimization"] = OptimizationSummary(
+            self.run_id,
+            self.kind,
+            found.score,
+            len(found.ranked),
+            stopped,
+            self._failures(),
+            *self._spent(),
+        )
+        return program
+
+
+def _check_alike(task: Task) -> None:
+    if not task.student.predictors:
+        raise TeleprompterError("the program has no predictors: there is nothing to optimize")
+    if task.teacher is not None and task.teacher.candidate.names != task.student.candidate.names:
+        raise TeleprompterError(
+            f"the teacher's predictors ({', '.join(task.teacher.candidate.names)}) are not the student's "
+            f"({', '.join(task.student.candidate.names)}): what one does must be a demonstration for the other"
+        )

@@ -1,0 +1,255 @@
+"""The optimizer as an actor: a collector whose work comes from a search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from actors import Reply
+from dspex.evaluate._collector import Collector
+from dspex.evaluate._failures import FailureKind
+from dspex.evaluate._messages import Job, Report
+from dspex.evaluate._outcomes import Failed, Outcome
+
+from ._driver import Driver, Unit
+from ._executor import Executor
+from ._requests import Found
+
+if TYPE_CHECKING:
+    from ._store_journal import StoreJournal
+
+_HEARTBEAT = 10.0  # seconds between two signs of life in the store
+_HOPELESS = 10  # failures of the metric, with no success before them, that say it is the metric that is broken
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRun:
+    """Hand out nothing more until `ResumeRun`; what is in flight ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRun:
+    """Go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    """End now, with the best candidate so far."""
+
+    reason: str = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Keep at most so many units of work in flight."""
+
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskStatus:
+    """Answered with a `RunStatus`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Beat:
+    """Time for a sign of life, and to look at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """How far a run is. ``done`` and ``reused`` count units of work: scored pairs, traces, proposals; ``needed``
+    those that are known to be needed and not done. ``best`` is in percent."""
+
+    run_id: str
+    state: str
+    phase: str
+    done: int
+    reused: int
+    needed: int
+    in_flight: int
+    candidates: int
+    best: float | None
+    failures: Mapping[str, int]
+    calls: int
+    tokens: int
+    cost: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What ends a run early: money, tokens, time. None: no limit."""
+
+    usd: float | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class RunSource:
+    """The units of a driver as jobs. ``halted`` is set when the run cannot go on for a reason that is not its own."""
+
+    driver: Driver[Found]
+    executor: Executor
+    journal: StoreJournal | None
+    units: list[Unit] = field(default_factory=list)
+    jobs: dict[int, Job] = field(default_factory=dict)
+    values: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    halted: Failed | None = None
+    hopeless: int = 0
+    scored: int = 0
+
+    def available(self) -> int:
+        return 0 if self.halted is not None else self.driver.ready
+
+    def job(self, index: int, attempt: int, last_kind: FailureKind | None) -> Job:
+        if index == len(self.units):
+            unit = self.driver.take()
+            assert unit is not None, "no more was taken than there is"
+            self.units.append(unit)
+        job = self.jobs[index] = self.executor.job(self.units[index], attempt, last_kind)
+        return job
+
+    def example(self, index: int) -> Any:
+        return self.executor.example(self.units[index]) if index < len(self.units) else None
+
+    def settled(self, index: int, outcome: Outcome, report: Report | None) -> Reply[Any] | None:
+        job = self.jobs.pop(index, None)
+        if isinstance(outcome, Failed):
+            if outcome.kind is FailureKind.CANCELLED:
+                return None
+            if outcome.kind.is_external:
+                self.halted = self.halted or outcome
+                return None
+            if outcome.kind is FailureKind.METRIC_ERROR and not self.scored:
+                self.hopeless += 1
+        else:
+            self.scored += 1
+        unit = self.units[index]
+        assert job is not None, "a job is settled once"
+        value = self.executor.value(unit, job, outcome, report)
+        if self.journal is None:
+            self.driver.settle(unit, value)
+            return None
+        self.values[index] = value
+        self.journal.append(unit.kind, unit.key, value)
+        return self.journal.committed()
+
+    def confirmed(self, index: int) -> None:
+        self.driver.settle(self.units[index], self.values.pop(index))
+
+    def is_exhausted(self) -> bool:
+        return self.driver.is_done
+
+
+class Optimizer(Collector):
+    """Drives one run: hands its search's work to its workers, and ends with the search, a limit, or a word from
+    outside. Paused, it keeps what it has and hands out nothing."""
+
+    source: RunSource
+    limits: Limits
+    run_id: str
+    spent_before: tuple[int, float]
+    beat: Callable[[], None] | None
+
+    def __init__(
+        self,
+        *collecting: Any,
+        run_id: str,
+        limits: Limits,
+        spent_before: tuple[int, float],
+        beat: Callable[[], None] | None,
+    ) -> None:
+        super().__init__(*collecting)
+        self.source = collecting[1]
+        self.run_id = run_id
+        self.limits = limits
+        self.spent_before = spent_before
+        self.beat = beat
+        self._last_failure: BaseException | None = None
+
+    def on_start(self) -> None:
+        self.every(_HEARTBEAT, _Beat())
+        if self.limits.seconds is not None:
+            self.send_after(self.limits.seconds, CancelRun("time"))
+        self.source.driver.start()
+        super().on_start()
+
+    def on_receive(self, message: Any) -> Any:
+        match message:
+            case PauseRun():
+                self.paused = True
+            case ResumeRun():
+                self.paused = False
+                self._pump()
+            case CancelRun(reason):
+                self._end_early(reason)
+            case Resize(workers):
+                self.resize(workers)
+            case AskStatus():
+                return self.status()
+            case _Beat():
+                if self.beat is not None:
+                    self.scheduler.run_blocking(self.beat)
+            case _:
+                super().on_receive(message)
+        return None
+
+    def status(self) -> RunStatus:
+        """How far it is."""
+        driver, progress = self.source.driver, self._progress
+        best = driver.best
+        return RunStatus(
+            self.run_id,
+            "paused" if self.paused else "running",
+            driver.phase,
+            driver.done,
+            driver.reused,
+            driver.waiting,
+            progress.in_flight,
+            len(driver.ranked),
+            None if best is None else best.score,
+            {str(kind): count for kind, count in progress.counts.items()},
+            progress.calls,
+            progress.tokens + self.spent_before[0],
+            progress.cost,
+            self.scheduler.clock.time() - progress.started,
+        )
+
+    def _pump(self) -> None:
+        source = self.source
+        if source.halted is not None:
+            kind = source.halted.kind
+            self._end_early("budget" if kind is FailureKind.BUDGET else "halted")
+            return
+        if source.hopeless >= _HOPELESS and not source.scored:
+            assert self._last_failure is not None, "a failure of the metric has its error"
+            self._fail(self._last_failure)
+            return
+        if source.driver.is_done and (self._busy or self._holding):
+            self._end_early(source.driver.stopped or "done")
+            return
+        if why := self._limit():
+            self._end_early(why)
+            return
+        super()._pump()
+
+    def _settle(self, index: int, outcome: Outcome, report: Report | None) -> None:
+        if isinstance(outcome, Failed) and outcome.error is not None:
+            self._last_failure = outcome.error
+        super()._settle(index, outcome, report)
+
+    def _limit(self) -> str | None:
+        tokens, usd = self.spent_before
+        progress, limits = self._progress, self.limits
+        if limits.tokens is not None and progress.tokens + tokens >= limits.tokens:
+            return "tokens"
+        if limits.usd is not None and (progress.cost or 0.0) + usd >= limits.usd:
+            return "usd"
+        return None
+
+    def _end_early(self, why: str) -> None:
+        self.source.driver.stop(why)
+        self._cancel(why)

@@ -1,0 +1,92 @@
+"""A run as the store keeps it: begun or taken up again, kept alive, and closed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from dspex.store import NewRun, Owner, RunExistsError, RunLostError
+
+from ._errors import JournalMismatchError
+from ._journal import Entry
+from ._store_journal import StoreJournal
+
+if TYPE_CHECKING:
+    from dspex.store import Run, Store
+    from dspex.system import System
+
+Status = Literal["paused", "done", "failed", "cancelled"]
+"""How a sitting of a run may end."""
+
+_log = logging.getLogger("dspex.teleprompt")
+
+
+class StoredRun:
+    """One run that this process works on. Everything here waits for the disk: never call it on the loop.
+
+    Raises `JournalMismatchError` if the run was begun with other work, `RunOwnedError` if another process works on it.
+    """
+
+    def __init__(self, store: Store, new: NewRun, command: Mapping[str, Any] | None, system: System) -> None:
+        self._store = store
+        self._id = new.id
+        self._owner = Owner.current()
+        try:
+            store.runs.create(new)
+        except RunExistsError as error:
+            raise JournalMismatchError(
+                f"the run {new.id!r} exists and was begun differently ({error}): choose another run_id, or give "
+                "it the program, data and settings that it began with",
+                step="begin",
+            ) from error
+        run = store.runs.claim(new.id, self._owner)
+        self._summary = _begun_by(store, run, command)
+        self.spent = (run.tokens, run.cost or 0.0)
+        self.durable = StoreJournal(store, new.id, self._owner, system.scheduler)
+        self.journal = _Replayed(self.durable, tuple(self.durable.replay()))
+
+    def beat(self, tokens: int, cost: float | None) -> bool:
+        """A sign of life, and what was spent: a killed run is not to forget it. False if the run was taken over,
+        which a sleeping machine makes possible."""
+        try:
+            self._store.runs.heartbeat(self._id, self._owner)
+        except RunLostError:
+            return False
+        self._store.runs.update(self._id, tokens=tokens, cost=cost)
+        return True
+
+    def close(
+        self, status: Status, summary: Mapping[str, Any], score: float | None, tokens: int, cost: float | None
+    ) -> None:
+        """Keep how it came out, and leave it. ``tokens`` and ``cost`` are of all its sittings."""
+        kept = {**self._summary, **summary}
+        self._store.runs.update(self._id, best_score=score, cost=cost, tokens=tokens, summary=kept)
+        try:
+            self._store.runs.release(self._id, self._owner, status)
+        except RunLostError:
+            _log.warning("run %s was taken over by another process", self._id)
+
+
+def _begun_by(store: Store, run: Run, command: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The part of the summary that every sitting keeps."""
+    command = run.summary.get("command") if command is None else command
+    if command is None:
+        return {}
+    if run.summary.get("command") != command:
+        store.runs.update(run.id, summary={**run.summary, "command": dict(command)})
+    return {"command": dict(command)}
+
+
+class _Replayed:
+    """A durable journal whose entries have been read already: the driver reads it on the loop."""
+
+    def __init__(self, journal: StoreJournal, entries: tuple[Entry, ...]) -> None:
+        self._journal = journal
+        self._entries = entries
+
+    def append(self, kind: str, key: str, payload: Any) -> None:
+        self._journal.append(kind, key, payload)
+
+    def replay(self) -> Iterator[Entry]:
+        return iter(self._entries)
