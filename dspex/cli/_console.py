@@ -1,0 +1,82 @@
+"""What commands print: tables and text for people, JSON for programs.
+
+NO_COLOR is honoured and pipes get no colour; both are rich's own behaviour.  Results go to standard output, everything
+said about them to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["ago", "console", "duration", "emit_json", "errors", "money", "size", "table"]
+
+
+def console() -> Console:
+    """Standard output.  A pipe has no width: nothing is cut there."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def errors() -> Console:
+    """Standard error."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def emit_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> Table:
+    """A plain table, without lines: it reads well and greps well."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*("-" if cell is None else str(cell) for cell in row))
+    return drawn
+
+
+def duration(seconds: float | None) -> str:
+    """`0.3s`, `42s`, `3m07s`, `2h05m`, `3d04h`."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def ago(moment: float | None) -> str:
+    """How long ago a time of the wall clock was."""
+    return "-" if moment is None else duration(max(0.0, time.time() - moment))
+
+
+def size(count: int | None) -> str:
+    """Bytes, for people."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def money(usd: float | None) -> str:
+    """US dollars; an unknown price is not 0."""
+    return "unknown" if usd is None else f"${usd:.4f}"

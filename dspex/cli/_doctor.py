@@ -1,0 +1,141 @@
+"""`dspex doctor` and `dspex demo`: is everything here that is needed, and what does it look like when it runs?"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import typer
+
+from dspex._errors import DspexError
+from dspex.cli._console import console, emit_json
+from dspex.cli._options import AsJson
+
+__all__ = ["Finding", "register"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    state: Literal["ok", "note", "bad"]
+    detail: str
+
+
+_EXTRAS = {
+    "uvloop": ("fast", "a faster event loop"),
+    "orjson": ("fast", "faster JSON"),
+    "psycopg": ("postgres", "stores on PostgreSQL"),
+    "optuna": ("optuna", "optuna's search for MIPROv2"),
+    "starlette": ("serve", "dspex serve"),
+    "uvicorn": ("serve", "dspex serve"),
+    "xllamacpp": ("local", "a local model server"),
+}
+_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY")
+
+
+def _python() -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _packages() -> Iterator[Finding]:
+    for name in ("actors", "supervision"):
+        spec = importlib.util.find_spec(name)
+        yield Finding(name, "ok" if spec and spec.origin else "bad", str(spec.origin) if spec else "not found")
+    for module, (extra, purpose) in _EXTRAS.items():
+        there = importlib.util.find_spec(module) is not None
+        words = "installed" if there else f"not installed: pip install 'dspex[{extra}]' gives {purpose}"
+        yield Finding(module, "ok" if there else "note", words)
+
+
+def _settings() -> Iterator[Finding]:
+    from dspex.system import SystemConfig
+
+    config = SystemConfig.load()
+    for key, value, source in config.describe():
+        if source != "default":
+            yield Finding(f"setting {key}", "ok", f"{value} (from {source})")
+
+
+def _keys() -> Iterator[Finding]:
+    present = [key for key in _KEYS if os.environ.get(key)]
+    detail = ", ".join(present) if present else f"none of {', '.join(_KEYS)} is set: only local models will answer"
+    yield Finding("API keys", "ok" if present else "note", detail)
+
+
+def _store() -> Iterator[Finding]:
+    from dspex.cli._data import open_store
+
+    with open_store(None) as store:
+        store.check()
+        yield Finding("store", "ok", store.url)
+
+
+def _sockets() -> Iterator[Finding]:
+    from dspex.control import running, runtime_directory
+
+    systems = running()
+    names = ", ".join(f"{system.name} ({system.pid})" for system in systems) or "no system is running"
+    yield Finding("control sockets", "ok", f"{runtime_directory()}: {names}")
+
+
+_LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _packages, _settings, _keys, _store, _sockets)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look whether everything is in order here: Python, packages, settings, store, sockets.  Changes nothing.
+
+    Exits with 1 if something is not.  Example: dspex doctor
+    """
+    findings: list[Finding] = []
+    for look in _LOOKS:
+        try:
+            findings.extend(look())
+        except (DspexError, OSError) as error:
+            findings.append(Finding(look.__name__.strip("_"), "bad", str(error)))
+    if as_json:
+        emit_json([{"what": each.what, "state": each.state, "detail": each.detail} for each in findings])
+    else:
+        out = console()
+        marks = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("BAD ", "bold red")}
+        for each in findings:
+            word, style = marks[each.state]
+            out.print(word, style=style, end="  ")
+            out.print(f"{each.what:24} {each.detail}", markup=False)
+    if any(each.state == "bad" for each in findings):
+        raise typer.Exit(1)
+
+
+def demo(
+    seconds: Annotated[float, typer.Option("--seconds", min=1.0, help="How long it is to run.")] = 60.0,
+    crashes: Annotated[bool, typer.Option("--crashes/--no-crashes", help="Crash something every few seconds.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Run a small system to look at from another terminal: programs under load, and a crash now and then.
+
+    No model is needed.  Example: dspex demo & dspex tree --watch
+    """
+    from dspex.cli._demo import run_demo
+
+    if not as_json:
+        console().print(f"A system named 'demo' runs for {seconds:.0f} s. In another terminal:")
+        for line in ("dspex ps", "dspex tree --watch", "dspex top", "dspex events --follow", "dspex crashes"):
+            console().print(f"  {line}")
+        sys.stdout.flush()
+    report = run_demo(seconds, crashes)
+    if as_json:
+        emit_json(report)
+    else:
+        console().print(", ".join(f"{value:,} {key}" for key, value in report.items()))
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(doctor)
+    app.command()(demo)

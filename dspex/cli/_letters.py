@@ -1,0 +1,136 @@
+"""`dspex deadletters`: what could not be delivered or handled, and the inputs that killed their workers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dspex.cli._console import ago, console, emit_json, table
+from dspex.cli._data import open_store
+from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, Yes, connect
+from dspex.control import OperationError
+
+__all__ = ["register"]
+
+letters = typer.Typer(invoke_without_command=True, help="Dead letters and quarantined inputs.")
+
+LetterId = Annotated[str, typer.Argument(metavar="ID", help="A letter's id; its first characters do.")]
+
+
+@letters.callback()
+def _all(context: typer.Context, location: Store_ = None, as_json: AsJson = False) -> None:
+    """Dead letters and quarantined inputs."""
+    if context.invoked_subcommand is None:
+        list_(location, False, as_json)
+
+
+@letters.command("list")
+def list_(
+    location: Store_ = None,
+    every: Annotated[bool, typer.Option("--all", help="Those that were replayed or dropped, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The letters that wait, the oldest first.
+
+    Example: dspex deadletters list
+    """
+    with open_store(location) as store:
+        found = [_describe(letter) for letter in store.dead_letters.list(state=None if every else "waiting")]
+    if as_json:
+        emit_json(found)
+    elif not found:
+        console().print("No dead letters.")
+    else:
+        console().print(
+            table(
+                ["id", "kind", "for", "state", "age", "why"],
+                [
+                    (
+                        letter["id"][:12],
+                        letter["kind"],
+                        letter["target"],
+                        letter["state"],
+                        ago(letter["created"]),
+                        letter["reason"][:80],
+                    )
+                    for letter in found
+                ],
+            )
+        )
+
+
+def _describe(letter: Any) -> dict[str, Any]:
+    return {name: getattr(letter, name) for name in letter.__slots__}
+
+
+def _find(store: Any, prefix: str) -> Any:
+    matching = [letter for letter in store.dead_letters.list(state=None) if letter.id.startswith(prefix)]
+    if len(matching) != 1:
+        what = "no letter" if not matching else f"{len(matching)} letters"
+        raise OperationError(
+            "unknown_letter", f"{what} with an id that begins with {prefix!r}: see `dspex deadletters`"
+        )
+    return matching[0]
+
+
+@letters.command()
+def show(letter_id: LetterId, location: Store_ = None, as_json: AsJson = False) -> None:
+    """One letter, with what it holds.
+
+    Example: dspex deadletters show 3fa2
+    """
+    with open_store(location) as store:
+        letter = _describe(_find(store, letter_id))
+    if as_json:
+        emit_json(letter)
+        return
+    out = console()
+    for key in ("id", "kind", "target", "state", "attempts", "reason"):
+        out.print(f"{key:9} {letter[key]}", markup=False)
+    emit_json(letter["payload"])
+
+
+@letters.command()
+def replay(
+    letter_id: LetterId,
+    location: Store_ = None,
+    name: Name = None,
+    socket: Socket = None,
+    timeout: Timeout = 30.0,
+    as_json: AsJson = False,
+) -> None:
+    """Send a letter again, to the running system.
+
+    Example: dspex deadletters replay 3fa2
+    """
+    with open_store(location) as store:
+        letter = _find(store, letter_id)
+    with connect(name, socket, timeout) as client:
+        outcome = client.request("replay", letter=letter.id, timeout=timeout)
+    if as_json:
+        emit_json(outcome)
+    else:
+        console().print(f"{letter.id[:12]} was replayed: {outcome}", markup=False)
+
+
+@letters.command()
+def drop(letter_id: LetterId, location: Store_ = None, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Give a letter up.
+
+    Example: dspex deadletters drop 3fa2 --yes
+    """
+    with open_store(location) as store:
+        letter = _find(store, letter_id)
+        if not yes:
+            typer.confirm(f"Drop the letter {letter.id[:12]} for {letter.target}?", abort=True)
+        store.dead_letters.move(letter.id, "dropped")
+    if as_json:
+        emit_json({"id": letter.id, "state": "dropped"})
+    else:
+        console().print(f"{letter.id[:12]} was dropped")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(letters, name="deadletters")

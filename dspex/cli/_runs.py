@@ -1,0 +1,248 @@
+"""`dspex runs`: optimizations and evaluations, living and past."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dspex._errors import DspexError
+from dspex.cli._console import ago, console, duration, emit_json, money, table
+from dspex.cli._data import open_store
+from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, connect
+from dspex.cli._work import optimize_run
+from dspex.store import RunNotFoundError
+
+if TYPE_CHECKING:
+    from dspex.store import Run, Store
+
+__all__ = ["register"]
+
+
+class RunFinishedError(DspexError):
+    """The run has ended: nothing can be done with it any more."""
+
+
+class RunNotResumableError(DspexError):
+    """How the run was begun is not known here."""
+
+
+runs = typer.Typer(invoke_without_command=True, help="List, look at, pause, resume, cancel and compare runs.")
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+
+
+@runs.callback()
+def _all(context: typer.Context, location: Store_ = None, as_json: AsJson = False) -> None:
+    """List, look at, pause, resume, cancel and compare runs."""
+    if context.invoked_subcommand is None:
+        _list(location, as_json, 50)
+
+
+@runs.command("list")
+def list_(
+    location: Store_ = None,
+    as_json: AsJson = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, the newest first.")] = 50,
+) -> None:
+    """The runs in the store, the newest first.
+
+    Example: dspex runs list --limit 5
+    """
+    _list(location, as_json, limit)
+
+
+def _list(location: str | None, as_json: bool, limit: int) -> None:
+    with open_store(location) as store:
+        found = store.runs.list(limit=limit)
+        rows = [describe(store, run) for run in found]
+    if as_json:
+        emit_json(rows)
+        return
+    out = console()
+    if not rows:
+        out.print("No runs are stored here.")
+        return
+    out.print(
+        table(
+            ["run", "kind", "program", "state", "best", "tokens", "cost", "begun"],
+            [
+                (
+                    row["id"],
+                    row["kind"],
+                    row["program"],
+                    row["state"],
+                    None if row["best_score"] is None else f"{row['best_score']:.2f}",
+                    f"{row['tokens']:,}",
+                    money(row["cost"]),
+                    f"{ago(row['created'])} ago",
+                )
+                for row in rows
+            ],
+            right=["best", "tokens", "cost"],
+        )
+    )
+
+
+def describe(store: Store, run: Run) -> dict[str, Any]:
+    """A run as JSON.  One whose process has died is `interrupted`: nobody works on it, and it can be resumed."""
+    return {
+        "id": run.id,
+        "kind": run.kind,
+        "program": run.program,
+        "state": "interrupted" if store.runs.is_orphan(run) else run.status,
+        "best_score": run.best_score,
+        "cost": run.cost,
+        "tokens": run.tokens,
+        "seed": run.seed,
+        "config": run.config,
+        "data_hashes": run.data_hashes,
+        "created": run.created,
+        "updated": run.updated,
+        "seconds": run.updated - run.created,
+        "summary": run.summary,
+    }
+
+
+def _get(store: Store, run_id: str) -> Run:
+    run = store.runs.get(run_id)
+    if run is None:
+        raise RunNotFoundError(f"there is no run {run_id!r} in {store.url}: see `dspex runs`")
+    return run
+
+
+@runs.command()
+def show(run_id: RunId, location: Store_ = None, as_json: AsJson = False) -> None:
+    """One run: its settings, and what its journal has.
+
+    Example: dspex runs show rag-1
+    """
+    with open_store(location) as store:
+        run = describe(store, _get(store, run_id))
+        kinds: dict[str, int] = {}
+        for entry in store.journal.read(run_id):
+            kinds[entry.kind] = kinds.get(entry.kind, 0) + 1
+        failures: dict[str, int] = {}
+        scored = 0
+        for evaluation in store.evaluations.read(run_id):
+            if evaluation.failure is None:
+                scored += 1
+            else:
+                kind = str(evaluation.failure.get("kind", "failure"))
+                failures[kind] = failures.get(kind, 0) + 1
+    run |= {"journal": kinds, "scored": scored, "failures": failures}
+    if as_json:
+        emit_json(run)
+        return
+    out = console()
+    out.print(f"run      {run['id']}  ({run['kind']} of {run['program']})")
+    out.print(f"state    {run['state']}, begun {ago(run['created'])} ago, last step {ago(run['updated'])} ago")
+    out.print(f"took     {duration(run['seconds'])}")
+    out.print(f"best     {'-' if run['best_score'] is None else run['best_score']}")
+    out.print(f"cost     {money(run['cost'])}, {run['tokens']:,} tokens")
+    out.print(f"scored   {scored} examples, failed {sum(failures.values())} {failures or ''}", markup=False)
+    out.print(f"journal  {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items())) or 'empty'}")
+    for key, value in sorted(run["config"].items()):
+        out.print(f"  {key} = {value!r}", markup=False)
+    if run["state"] == "interrupted":
+        out.print("Its process has ended: `compile(..., run_id=...)` or `dspex runs resume` continues it.")
+
+
+@runs.command()
+def compare(
+    ids: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Two or more runs.")],
+    location: Store_ = None,
+    as_json: AsJson = False,
+) -> None:
+    """Runs side by side: scores, cost, and the settings in which they differ.
+
+    Example: dspex runs compare rag-1 rag-2
+    """
+    with open_store(location) as store:
+        found = [describe(store, _get(store, run_id)) for run_id in ids]
+    keys = sorted({key for run in found for key in run["config"]})
+    differing = [key for key in keys if len({repr(run["config"].get(key)) for run in found}) > 1]
+    if as_json:
+        emit_json({"runs": found, "differing": differing})
+        return
+    rows: list[tuple[Any, ...]] = [
+        ("kind", *(run["kind"] for run in found)),
+        ("program", *(run["program"] for run in found)),
+        ("state", *(run["state"] for run in found)),
+        ("best score", *(run["best_score"] for run in found)),
+        ("tokens", *(f"{run['tokens']:,}" for run in found)),
+        ("cost", *(money(run["cost"]) for run in found)),
+        ("took", *(duration(run["seconds"]) for run in found)),
+        *((f"  {key}", *(repr(run["config"].get(key)) for run in found)) for key in differing),
+    ]
+    console().print(table(["", *ids], rows))
+
+
+def _steer(op: str, run_id: str, name: str | None, socket: Any, timeout: float, as_json: bool, done: str) -> None:
+    with connect(name, socket, timeout) as client:
+        state = client.request(op, run=run_id)
+    if as_json:
+        emit_json(state)
+    else:
+        console().print(f"{run_id} {done}")
+
+
+@runs.command()
+def pause(
+    run_id: RunId, name: Name = None, socket: Socket = None, timeout: Timeout = 5.0, as_json: AsJson = False
+) -> None:
+    """Let a living run begin nothing new until it is resumed.
+
+    Example: dspex runs pause rag-1
+    """
+    _steer("run_pause", run_id, name, socket, timeout, as_json, "is paused")
+
+
+@runs.command()
+def resume(
+    run_id: RunId,
+    name: Name = None,
+    socket: Socket = None,
+    timeout: Timeout = 5.0,
+    location: Store_ = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on: a paused run at once, one whose process has ended in a process of its own, this one.
+
+    The second needs a run that `dspex optimize` began. One that a script began is continued by that script.
+
+    Example: dspex runs resume rag-1
+    """
+    with open_store(location) as store:
+        run = store.runs.get(run_id)
+        ended = run is not None and (run.status != "running" or store.runs.is_orphan(run))
+    if run is None or not ended:
+        _steer("run_resume", run_id, name, socket, timeout, as_json, "goes on")
+        return
+    if run.status in ("done", "cancelled"):
+        raise RunFinishedError(f"run {run_id!r} is {run.status}: there is nothing to resume")
+    command = run.summary.get("command")
+    if command is None:
+        raise RunNotResumableError(
+            f"run {run_id!r} was begun from Python, which alone has its program and metric: call "
+            f"compile(..., run_id={run_id!r}) there again, and it goes on where it was"
+        )
+    sys.path.insert(0, command["directory"])  # where its modules were found
+    optimize_run(command, run_id, location, as_json)
+
+
+@runs.command()
+def cancel(
+    run_id: RunId, name: Name = None, socket: Socket = None, timeout: Timeout = 5.0, as_json: AsJson = False
+) -> None:
+    """End a living run with the best program so far.
+
+    Example: dspex runs cancel rag-1
+    """
+    _steer("run_cancel", run_id, name, socket, timeout, as_json, "is cancelled")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(runs, name="runs")

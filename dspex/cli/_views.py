@@ -1,0 +1,245 @@
+"""What the answers of a system look like.  Pure: JSON values in, rich texts out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from dspex.cli._console import duration, money, table
+
+__all__ = [
+    "TOP_SORTS",
+    "event_text",
+    "inspect_text",
+    "is_well",
+    "stall_text",
+    "top_reading",
+    "top_text",
+    "tree_text",
+    "what_if_text",
+]
+
+Node = Mapping[str, Any]
+
+_STYLES = {
+    "running": "",
+    "idle": "",
+    "starting": "cyan",
+    "suspended": "yellow",
+    "restarting": "yellow",
+    "stopping": "cyan",
+    "terminated": "dim",
+    "undefined": "dim",
+    "fenced": "red",
+    "crash-looping": "bold red",
+    "dead": "red",
+}
+_ILL = ("restarting", "crash-looping", "fenced", "dead")
+
+TOP_SORTS = ("rate", "mailbox", "busy", "handled", "restarts")
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all below it, in the order of the tree."""
+    yield node
+    for child in node.get("children") or ():
+        yield from walk(child)
+
+
+def is_well(node: Node) -> bool:
+    """True if nothing in the tree is restarting, crash-looping, fenced or dead."""
+    return not any(str(each.get("state", "")).startswith(_ILL) for each in walk(node))
+
+
+def tree_text(node: Node) -> Text:
+    """The tree with its lines, one actor a line."""
+    text = Text()
+    _branch(text, node, "", "")
+    text.rstrip()
+    return text
+
+
+def _branch(text: Text, node: Node, first: str, rest: str) -> None:
+    text.append(first, style="dim")
+    _node_line(text, node)
+    text.append("\n")
+    children = list(node.get("children") or ())
+    for index, child in enumerate(children):
+        last = index == len(children) - 1
+        _branch(text, child, rest + ("`- " if last else "+- "), rest + ("   " if last else "|  "))
+    hidden = node.get("hidden")
+    if hidden:
+        text.append(f"{rest}`- ... {hidden} more below\n", style="dim")
+
+
+def _node_line(text: Text, node: Node) -> None:
+    state = str(node.get("state", "running"))
+    name = str(node.get("id"))
+    supervisor = node.get("kind") == "supervisor"
+    text.append(name, style="bold" if supervisor else "")
+    times = node.get("times")
+    if times:
+        text.append(f" x{times}")
+    detail = node.get("strategy") if supervisor else node.get("class")
+    if detail:
+        text.append(f"  {detail}", style="dim")
+    style = _STYLES.get(state.split(" ")[0], "")
+    if state not in ("running", "idle"):
+        text.append(f"  {state}", style=style)
+    busy = node.get("busy")
+    if busy:
+        since = busy.get("seconds")
+        text.append(
+            f"  handling {busy.get('message')}" + (f" for {duration(since)}" if since is not None else ""), "cyan"
+        )
+    if node.get("mailbox"):
+        text.append(f"  {node['mailbox']} waiting", style="yellow")
+    if node.get("restarts"):
+        text.append(f"  {node['restarts']} restarts", style="yellow")
+    if node.get("last_exit") and node.get("last_exit") not in ("normal", "shutdown"):
+        text.append(f"  last exit: {node['last_exit']}", style="dim")
+    for part in _metric_parts(node.get("metrics") or {}):
+        text.append(f"  {part}", style="green")
+
+
+def _metric_parts(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if metrics.get("progress"):
+        yield str(metrics["progress"])
+    if metrics.get("calls"):
+        yield f"{metrics['calls']:,} calls"
+    if metrics.get("errors"):
+        yield f"{metrics['errors']:,} errors"
+    if metrics.get("p50") is not None:
+        yield f"p50 {metrics['p50'] * 1000:.0f} ms"
+    if metrics.get("total_tokens"):
+        yield f"{metrics['total_tokens']:,} tokens"
+    if metrics.get("cost"):
+        yield money(metrics["cost"])
+    if metrics.get("breaker") not in (None, "closed"):
+        yield f"breaker {metrics['breaker']}"
+
+
+def stall_text(stall: Mapping[str, Any]) -> str:
+    """One line on what holds the loop."""
+    what = "waits" if stall.get("waited") else "computes"
+    who = stall.get("actor") or "something that is no actor"
+    return f"The event loop has been held for {duration(stall.get('seconds'))}: {who} {what} in {stall.get('message')}."
+
+
+def what_if_text(outcome: Mapping[str, Any]) -> str:
+    """What a crash would do."""
+    lines = [f"If {outcome['path']} crashed:"]
+    for key, words in (("stopped", "stopped"), ("restarted", "started again"), ("untouched", "left alone")):
+        paths = outcome.get(key) or []
+        if paths:
+            lines.append(f"  {words}: {', '.join(paths)}")
+    if outcome.get("escalates"):
+        lines.append(f"  {outcome['escalates']}")
+    return "\n".join(lines)
+
+
+def top_reading(before: Mapping[str, Any], now: Mapping[str, Any], sort: str, lines: int) -> dict[str, Any]:
+    """The rates between two readings of the counters."""
+    seconds = max(1e-6, now["time"] - before["time"])
+    earlier = {row["path"]: row for row in before["actors"]}
+    rows = []
+    for row in now["actors"]:
+        old = earlier.get(row["path"], {})
+        rows.append({**row, "rate": (row["handled"] - old.get("handled", 0)) / seconds})
+    rows.sort(key=lambda row: (row.get(sort) or 0, row["rate"]), reverse=True)
+    totals = {}
+    for key, value in now["totals"].items():
+        totals[key] = value
+        if isinstance(value, int | float) and key in ("handled", "lm_calls", "total_tokens"):
+            totals[f"{key}_per_second"] = (value - before["totals"].get(key, 0)) / seconds
+    return {
+        "time": now["time"],
+        "seconds": seconds,
+        "totals": totals,
+        "actors": rows[:lines],
+        "hidden": max(0, len(rows) - lines),
+    }
+
+
+def top_text(reading: Mapping[str, Any]) -> Table:
+    """A reading as a table."""
+    totals = reading["totals"]
+    drawn = table(
+        ["actor", "state", "msg/s", "handled", "waiting", "busy", "restarts"],
+        [
+            (
+                row["path"],
+                row["state"],
+                f"{row['rate']:.0f}",
+                f"{row['handled']:,}",
+                row["mailbox"] or "",
+                duration(row["busy"]) if row.get("busy") else "",
+                row.get("restarts") or "",
+            )
+            for row in reading["actors"]
+        ],
+        right=["msg/s", "handled", "waiting", "busy", "restarts"],
+    )
+    drawn.title = (
+        f"{totals.get('actors', 0):,} actors, {totals.get('handled_per_second', 0):,.0f} messages/s, "
+        f"{totals.get('lm_calls_per_second', 0):,.1f} LM calls/s ({totals.get('in_flight', 0)} in flight), "
+        f"{totals.get('total_tokens_per_second', 0):,.0f} tokens/s, {money(totals.get('cost', 0.0))}"
+    )
+    drawn.title_justify = "left"
+    if reading["hidden"]:
+        drawn.caption = f"{reading['hidden']:,} more"
+        drawn.caption_justify = "left"
+    return drawn
+
+
+def inspect_text(found: Mapping[str, Any]) -> Text:
+    """Everything about one actor."""
+    text = Text()
+    for key in ("path", "class", "kind", "strategy", "restart", "state", "id"):
+        if found.get(key) is not None:
+            text.append(f"{key:10} ", style="dim")
+            text.append(f"{found[key]}\n")
+    for key in ("uptime", "mailbox", "handled", "overlapping", "restarts", "crashes", "last_exit"):
+        value = found.get(key)
+        if value is not None:
+            text.append(f"{key:10} ", style="dim")
+            text.append(f"{duration(value) if key == 'uptime' else value}\n")
+    busy = found.get("busy")
+    if busy:
+        text.append("busy       ", style="dim")
+        text.append(f"handling {busy.get('message')} for {duration(busy.get('for'))}\n", style="cyan")
+    for key, value in (found.get("metrics") or {}).items():
+        if value not in (None, 0, 0.0):
+            text.append(f"{key:10} ", style="dim")
+            text.append(f"{value}\n")
+    if found.get("stack"):
+        text.append("stack\n", style="dim")
+        text.append(str(found["stack"]).rstrip() + "\n")
+    crash = found.get("crash")
+    if crash:
+        text.append(f"last crash {crash.get('fingerprint')}\n", style="dim")
+        text.append(str(crash.get("traceback", "")).rstrip() + "\n")
+    text.rstrip()
+    return text
+
+
+def event_text(event: Mapping[str, Any]) -> Text:
+    """One event on one line."""
+    text = Text()
+    text.append(time.strftime("%H:%M:%S ", time.localtime(event.get("wall_time", time.time()))), style="dim")
+    topic = str(event.get("topic"))
+    text.append(f"{topic:32} ", style="red" if "crash" in topic or "stalled" in topic else "bold")
+    pairs = {**(event.get("measurements") or {}), **(event.get("metadata") or {})}
+    text.append(" ".join(f"{key}={_short(value)}" for key, value in pairs.items() if value is not None))
+    return text
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    words = str(value).replace("\n", " ")
+    return words if len(words) <= 100 else words[:97] + "..."

@@ -1,0 +1,128 @@
+"""The system's store, opened by the first who needs it: a system that keeps nothing yet has not even imported it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dspex.store._errors import StoreBufferFullError
+from dspex.store._location import store_url
+
+if TYPE_CHECKING:
+    from dspex.store import Store, Writer
+    from dspex.system._config import SystemConfig
+
+__all__ = ["DiskCache", "Storage"]
+
+
+class Storage:
+    """One store and its writer.  Any thread.  `enabled` is False for a system that is to keep nothing.
+
+    The database library costs a third of a second to import, so it is imported with the first record or the first
+    look at the cache on disk, never by starting a system.
+    """
+
+    def __init__(self, config: SystemConfig, given: Store | None, on_event: Callable[[Any], None]) -> None:
+        """
+        Raises:
+            StoreURLError: the settings name no store that there could be.
+        """
+        self.enabled = given is not None or config.store is not False
+        self._config = config
+        self._given = given
+        self._store = given
+        self._writer: Writer | None = None
+        self._on_event = on_event
+        self._lock = threading.RLock()
+        self._secrets: set[str] = set()
+        self._location = config.store if isinstance(config.store, str) else None
+        self.url = given.url if given is not None else store_url(self._location) if self.enabled else None
+
+    @property
+    def store(self) -> Store | None:
+        """The store; made now if it was not there."""
+        if not self.enabled or self._store is not None:
+            return self._store
+        with self._lock:
+            if self._store is None:
+                from dspex.store import Store
+
+                cache = self._config.cache
+                made = Store(self._location, cache_bytes=cache.disk_bytes, cache_ttl=cache.ttl)
+                for secret in self._secrets:
+                    made.conceal(secret)
+                self._store = made
+        return self._store
+
+    @property
+    def writer(self) -> Writer | None:
+        """The writer that batches; made now if it was not there."""
+        if not self.enabled or self._writer is not None:
+            return self._writer
+        with self._lock:
+            if self._writer is None:
+                from dspex.store import Writer
+
+                store = self.store
+                assert store is not None
+                self._writer = Writer(store, on_event=self._on_event)
+        return self._writer
+
+    @property
+    def opened_writer(self) -> Writer | None:
+        """The writer, if there was anything to write yet."""
+        return self._writer
+
+    def put(self, record: Any) -> bool:
+        """Keep a record soon.  Never waits for the disk; False when it has refused so much that memory is full, which
+        has been announced by then, or when nothing is to be kept."""
+        writer = self.writer
+        if writer is None:
+            return False
+        try:
+            writer.put(record)
+        except StoreBufferFullError:
+            return False
+        return True
+
+    def conceal_if_long(self, secret: str) -> None:
+        """Let no record contain this; one of less than 8 characters would be found in innocent text."""
+        if len(secret) < 8:
+            return
+        with self._lock:
+            self._secrets.add(secret)
+            if self._store is not None:
+                self._store.conceal(secret)
+
+    def close(self) -> None:
+        """Close the store, unless it was somebody else's."""
+        if self._store is not None and self._given is None:
+            self._store.close()
+
+
+class DiskCache:
+    """The cache's disk tier on a store that is opened by the first look.  Blocks; any thread."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def _tier(self) -> Any:
+        store = self._storage.store
+        assert store is not None, "a system that keeps nothing has no disk tier"
+        return store.cache
+
+    def get(self, key: str) -> bytes | None:
+        """The payload, if it is there."""
+        found: bytes | None = self._tier().get(key)
+        return found
+
+    def put_many(self, payloads: Sequence[tuple[str, bytes]]) -> object:
+        """Keep them, in one transaction."""
+        from dspex.store import CachePut
+
+        return self._tier().put_many([CachePut(key, payload) for key, payload in payloads])
+
+    def discard(self, key: str, *, corrupt: bool = False) -> object:
+        """Forget it."""
+        return self._tier().discard(key, corrupt=corrupt)
