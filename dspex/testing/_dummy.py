@@ -42,6 +42,7 @@ class DummyLM(BaseLM):
         self._rest: Iterator[Answer] = iter(()) if isinstance(answers, Mapping) else iter(answers)
         self._lock = threading.Lock()
         self._fields: tuple[str, ...] = ("answer",)
+        self._signatures: dict[tuple[str, ...], Any] = {}  # making one costs as much as all the rest of a call
 
     async def respond(self, request: LMRequest) -> LMResponse:
         messages = request.messages or [{"role": "user", "content": request.prompt or ""}]
@@ -75,7 +76,10 @@ class DummyLM(BaseLM):
         from dspex.signatures import make_signature
 
         adapter = self.adapter if self.adapter is not None else ChatAdapter()
-        signature: Any = make_signature(f"dummy_input -> {', '.join(fields)}" if fields else "dummy_input -> answer")
+        names = tuple(fields) or ("answer",)
+        signature = self._signatures.get(names)
+        if signature is None:
+            signature = self._signatures[names] = make_signature(f"dummy_input -> {', '.join(names)}")
         return str(adapter.format_assistant_message_content(signature, fields))
 
     def copy(self, **changes: Any) -> DummyLM:
