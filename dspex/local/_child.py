@@ -28,6 +28,7 @@ def main(settings: dict[str, Any]) -> None:
     params.cpuparams.n_threads = settings["threads"]
     params.cpuparams_batch.n_threads = settings["threads"]
     params.cache_ram_mib = 256  # its default lets the prompt cache grow to 8 GB
+    params.n_threads_http = 64  # each waiting request holds one: with the default 8, nobody else gets an answer
     params.endpoint_metrics = True
     params.verbosity = 2  # warnings and errors: the log is kept for their sake
     try:

@@ -6,9 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +32,17 @@ def ended(pid: int) -> bool:
 def get(url: str) -> int:
     with urllib.request.urlopen(url, timeout=10) as reply:
         return int(reply.status)
+
+
+def complete(url: str, tokens: int) -> Any:
+    body = json.dumps({"prompt": "Tell a long story.", "max_tokens": tokens, "ignore_eos": True}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/completions", body), timeout=60) as reply:
+        return json.load(reply)
+
+
+def slots_at_work(url: str) -> int:
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/slots", timeout=60) as reply:
+        return sum(slot["is_processing"] for slot in json.load(reply))
 
 
 class TestWithTheModel:
@@ -55,6 +69,19 @@ class TestWithTheModel:
             assert server.base_url == url
             assert server.pid != pid
             assert get(f"{url}/models") == 200
+
+    def test_a_restart_ends_the_requests_in_flight_and_keeps_the_port(self) -> None:
+        with serve() as server, ThreadPoolExecutor(16) as threads:
+            url, pid = server.base_url, server.pid
+            asked = [threads.submit(complete, url, 2000) for _ in range(16)]
+            patience = threading.Event()
+            while slots_at_work(url) < 4:  # also: those that wait do not keep others from an answer
+                patience.wait(0.01)
+            server.restart()
+            assert all(isinstance(each.exception(timeout=60), OSError) for each in asked)
+            assert server.base_url == url
+            assert server.pid != pid
+            assert complete(url, 1)["usage"]["completion_tokens"] == 1
 
     def test_starting_twice_is_starting_once(self) -> None:
         with serve() as server:
