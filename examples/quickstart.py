@@ -91,6 +91,7 @@ def tour(options):
             verdict(before, after)
             heading("The tree of actors, as it runs")
             print(render_text(tree(system.root)))
+            print("\nModules of the running program:")
             for path, seen in sorted(running.metrics().items()):
                 print(f"  {path:<8} {seen}")
     say("done: every actor and the model's process have ended")

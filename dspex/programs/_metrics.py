@@ -39,6 +39,19 @@ class ModuleMetrics:
         """As the tree shows it."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+    def __str__(self) -> str:
+        """In a line: what was called, how long it took, what it used."""
+        parts = [f"{self.calls:,} calls, {self.errors:,} failed"]
+        if self.in_flight:
+            parts.append(f"{self.in_flight:,} in flight")
+        if self.p50 is not None and self.p90 is not None and self.p99 is not None:
+            parts.append(f"seconds p50 {self.p50:.3g}, p90 {self.p90:.3g}, p99 {self.p99:.3g}")
+        if self.lm_calls:
+            parts.append(f"{self.lm_calls:,} LM calls, {self.cached:,} from the cache, {self.total_tokens:,} tokens")
+            unknown = f", {self.unpriced:,} of unknown price" if self.unpriced else ""
+            parts.append(f"${self.cost:,.4f}{unknown}" if self.unpriced < self.lm_calls else "cost unknown")
+        return "; ".join(parts)
+
 
 class Tally:
     """The running counts of one module.  Written on the loop only; it outlives the module's actor."""

@@ -117,6 +117,16 @@ def test_a_retry_that_was_called_off_does_nothing_even_if_the_child_restarts_aga
     assert stage.done == ["start a"]
 
 
+@pytest.mark.parametrize("strategy", ["one_for_one", "rest_for_one", "one_for_all"])
+def test_a_restart_that_is_ignored_leaves_the_child_down_and_its_spec_in_place(strategy: Any) -> None:
+    table, stage = family(spec("a"), spec("b"), strategy=strategy)
+    stage.starts["b"] = [Ignored()]
+    assert stage.run(table.exited(ref(table, "b"), BOOM, 0.0)) is None
+    row = table.rows["b"]
+    assert (row.ref, row.state, stage.retries) == (None, "down", [])
+    assert stage.run(table.restart_child("b")) is not None
+
+
 # ---- backoff
 
 

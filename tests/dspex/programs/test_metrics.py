@@ -49,3 +49,13 @@ def test_a_meter_counts_for_its_module_and_for_the_callers_tracker_behind_it() -
     for counted in (tally.read(), behind.read()):
         assert (counted.lm_calls, counted.cached, counted.total_tokens) == (3, 1, 30)
         assert (counted.cost, counted.unpriced) == (0.5, 1)
+
+
+def test_a_reading_in_a_line_says_what_is_known_and_what_is_not() -> None:
+    tally = Tally()
+    meter = Meter(tally, None)  # type: ignore[arg-type]
+    assert str(tally.read()) == "0 calls, 0 failed"
+    meter.add("m", Usage(10, 5, 15), None)
+    assert str(tally.read()).endswith("1 LM calls, 0 from the cache, 15 tokens; cost unknown")
+    meter.add("m", Usage(10, 5, 15), 0.5)
+    assert str(tally.read()).endswith("30 tokens; $0.5000, 1 of unknown price")
