@@ -33,6 +33,7 @@ def ensure(*requirements):
             f"dspex needs Python 3.11 or newer, and this is Python {version} ({sys.executable}).",
             "Run the same command with a newer one, for example: python3.12 " + " ".join(sys.argv),
         )
+    sys.excepthook = _excepthook
     if os.environ.get("DSPEX_ENVIRONMENT") == "ready":
         return
     try:
@@ -56,6 +57,14 @@ def ensure(*requirements):
             f"The environment in {VENV} could not be made: {error.strerror or error}.",
             "Set DSPEX_VENV to another directory if this one cannot be used.",
         )
+
+
+def _excepthook(kind, error, trace):
+    """Ctrl-C outside the script's own care, while it imports for example, is no error: it gets no traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("\nStopped.", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _install(requirements):

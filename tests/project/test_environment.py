@@ -100,3 +100,17 @@ def test_ctrl_c_while_setting_up_says_how_to_go_on(checkout: Path) -> None:
     assert "The same command continues." in error
     assert "Traceback" not in error
     assert run(checkout).returncode == 0
+
+
+def test_ctrl_c_while_a_script_imports_is_no_error(checkout: Path) -> None:
+    script = checkout / "examples/script.py"
+    script.write_text("from environment import ensure\nensure()\nraise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, "DSPEX_ENVIRONMENT": "ready"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert done.stderr == "\nStopped.\n"
