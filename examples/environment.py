@@ -81,7 +81,10 @@ def _install(requirements):
                     "This Python comes without the parts that make environments.",
                     "On Debian or Ubuntu: apt-get install python3-venv",
                 )
-            _fail(f"The environment in {VENV} could not be made.", _last_line(output))
+            _fail(
+                f"The environment in {VENV} could not be made. {_last_line(output)}",
+                "Set DSPEX_VENV to a directory that can be written, for example: DSPEX_VENV=/tmp/dspex-venv",
+            )
     for requirement in requirements:
         wanted = [word for word in requirement if not word.startswith("-")]
         _say("installing {}".format(" ".join(wanted)))

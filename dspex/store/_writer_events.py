@@ -35,6 +35,10 @@ class StoreDegraded:
     message: str
     pending: int
 
+    def __str__(self) -> str:
+        waiting = f"; {self.pending} records wait in memory" if self.pending else ""
+        return f"{self.message}{waiting}"
+
 
 @dataclass(frozen=True, slots=True)
 class StoreRecovered:
@@ -43,9 +47,16 @@ class StoreRecovered:
     written: int
     dropped: int
 
+    def __str__(self) -> str:
+        dropped = f", {self.dropped} cache entries and events were given up" if self.dropped else ""
+        return f"the store is back; {self.written} records that had waited are written{dropped}"
+
 
 @dataclass(frozen=True, slots=True)
 class WriteRefused:
     """A record was refused for good."""
 
     error: Exception
+
+    def __str__(self) -> str:
+        return f"a record was refused for good: {self.error}"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from actors import AsyncActor, Crash
 from dspex.system._keeper import StoreKeeper
-from dspex.system._storage import DiskCache
 from supervision import ChildSpec
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def lm_part(system: System) -> LmService:
 
     cache = system.config.cache
     memory = MemoryTier(max_entries=cache.memory_entries, max_bytes=cache.memory_bytes, ttl=cache.ttl)
-    disk = DiskCache(system.storage) if system.storage.enabled and cache.enabled else None
+    disk = system.storage.disk_cache if system.storage.enabled and cache.enabled else None
     return LmService(system.scheduler, disk=disk, memory=memory, conceal=system.conceal)
 
 

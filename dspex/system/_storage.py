@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dspex.store._errors import StoreBufferFullError
 from dspex.store._location import store_url
+from dspex.system._disk_cache import DiskCache
 
 if TYPE_CHECKING:
     from dspex.store import Store, Writer
     from dspex.system._config import SystemConfig
 
-__all__ = ["DiskCache", "Storage"]
+__all__ = ["Storage"]
 
 
 class Storage:
@@ -34,6 +35,7 @@ class Storage:
         self._store = given
         self._writer: Writer | None = None
         self._on_event = on_event
+        self.disk_cache = DiskCache(self, on_event)
         self._lock = threading.RLock()
         self._secrets: set[str] = set()
         self._location = config.store if isinstance(config.store, str) else None
@@ -74,6 +76,14 @@ class Storage:
         """The writer, if there was anything to write yet."""
         return self._writer
 
+    @property
+    def degraded(self) -> str | None:
+        """Why the store cannot be read or written now; None if it can, as far as is known."""
+        writer = self._writer
+        if writer is not None and writer.degraded is not None:
+            return writer.degraded.message
+        return self.disk_cache.trouble
+
     def put(self, record: Any) -> bool:
         """Keep a record soon.  Never waits for the disk; False when it has refused so much that memory is full, which
         has been announced by then, or when nothing is to be kept."""
@@ -99,30 +109,3 @@ class Storage:
         """Close the store, unless it was somebody else's."""
         if self._store is not None and self._given is None:
             self._store.close()
-
-
-class DiskCache:
-    """The cache's disk tier on a store that is opened by the first look.  Blocks; any thread."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-
-    def _tier(self) -> Any:
-        store = self._storage.store
-        assert store is not None, "a system that keeps nothing has no disk tier"
-        return store.cache
-
-    def get(self, key: str) -> bytes | None:
-        """The payload, if it is there."""
-        found: bytes | None = self._tier().get(key)
-        return found
-
-    def put_many(self, payloads: Sequence[tuple[str, bytes]]) -> object:
-        """Keep them, in one transaction."""
-        from dspex.store import CachePut
-
-        return self._tier().put_many([CachePut(key, payload) for key, payload in payloads])
-
-    def discard(self, key: str, *, corrupt: bool = False) -> object:
-        """Forget it."""
-        return self._tier().discard(key, corrupt=corrupt)

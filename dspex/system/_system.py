@@ -473,9 +473,9 @@ class System:
             return judge(None, None, {})
         stall = self.scheduler.stall
         problems = dict(self.problems)
-        writer = self.storage.opened_writer
-        if writer is not None and writer.degraded is not None:
-            problems["store"] = str(writer.degraded)
+        degraded = self.storage.degraded
+        if degraded is not None:
+            problems["store"] = degraded
         pools = [] if self._lm_service is None else self._lm_service.snapshot()["pools"]
         return judge(self.tree(), None if stall is None else stall.seconds, problems, pools)
 
