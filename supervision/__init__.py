@@ -15,6 +15,7 @@ from supervision._calls import (
     terminate_child,
     which_children,
 )
+from supervision._counters import Counters, counters
 from supervision._dynamic import DynamicSupervisor
 from supervision._errors import (
     BadCombinationError,
@@ -69,6 +70,7 @@ __all__ = [
     "ChildStartError",
     "ChildStartedError",
     "Consequence",
+    "Counters",
     "DuplicateChildError",
     "DynamicSupervisor",
     "FailedToStartChild",
@@ -100,6 +102,7 @@ __all__ = [
     "change_flags",
     "change_supervisor",
     "count_children",
+    "counters",
     "delete_child",
     "find_node",
     "get_child_spec",

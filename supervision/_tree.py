@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from actors import ActorRef, fenced, look
+from actors import ActorRef, Look, fenced, look
 from supervision._base import BaseSupervisor
 from supervision._dynamic import DynamicSupervisor
 from supervision._dynamic_strategy import DynamicChildren
 from supervision._published import supervisor_of
 from supervision._table import Child, ChildTable
 
-__all__ = ["Node", "find_node", "tree", "walk"]
+__all__ = ["Node", "absent_state", "find_node", "own_state", "state_of", "tree", "walk"]
 
 Node: TypeAlias = dict[str, Any]
 """See `tree` for the keys."""
@@ -64,9 +64,6 @@ def _own(ref: ActorRef[Any], path: str, supervisor: BaseSupervisor | None, stack
         busy = {"message": seen.message, "seconds": None if seen.since is None else round(now - seen.since, 6)}
         if stacks:
             busy["stack"] = seen.stack
-    state = seen.state
-    if state == "dead":
-        state = "fenced" if fenced(ref) else "terminated"
     node: Node = {
         "path": path,
         "id": path,
@@ -78,7 +75,7 @@ def _own(ref: ActorRef[Any], path: str, supervisor: BaseSupervisor | None, stack
         "restart": None,
         "significant": False,
         "shutdown": None,
-        "state": state,
+        "state": own_state(ref, seen),
         "restarts": 0,
         "mailbox": seen.mailbox,
         "handled": seen.handled,
@@ -118,14 +115,8 @@ def _child(child: Child, path: str, table: ChildTable, parent: ActorRef[Any], no
         node["uptime"] = round(max(0.0, now - child.since), 6)
     else:
         node = _absent(child, path)
-    flags = table.flags
-    if child.state == "restarting":
-        node["state"] = f"restarting {table.history.count(now)} of {flags.intensity}"
-    elif child.state == "starting":
-        node["state"] = "starting"
-    elif node["state"] == "running" and _loops(child, table, now):
-        node["state"] = "crash-looping"
     node.update(
+        state=state_of(child, table, now, node["state"]),
         id=str(spec.id),
         kind=spec.type,
         restart=spec.restart,
@@ -137,13 +128,36 @@ def _child(child: Child, path: str, table: ChildTable, parent: ActorRef[Any], no
     return node
 
 
+def state_of(child: Child, table: ChildTable, now: float, own: str) -> str:
+    """A child's state in words, from what its supervisor knows, and its `own` as it shows itself."""
+    if child.state == "restarting":
+        return f"restarting {table.history.count(now)} of {table.flags.intensity}"
+    if child.state == "starting":
+        return "starting"
+    if own == "running" and _loops(child, table, now):
+        return "crash-looping"
+    return own
+
+
+def own_state(ref: ActorRef[Any], seen: Look) -> str:
+    """An actor's state in words, as it shows itself."""
+    if seen.state == "dead":
+        return "fenced" if fenced(ref) else "terminated"
+    return seen.state
+
+
+def absent_state(child: Child) -> str:
+    """The state of a child that is not there."""
+    last: ActorRef[Any] | None = child.last_ref
+    return "fenced" if last is not None and fenced(last) else "terminated"
+
+
 def _loops(child: Child, table: ChildTable, now: float) -> bool:
     crashes, flags = child.crashes, table.flags
     return crashes is not None and crashes.identical(now, flags.period) >= flags.deterministic_after
 
 
 def _absent(child: Child, path: str) -> Node:
-    last: ActorRef[Any] | None = child.last_ref
     return {
         "path": path,
         "id": str(child.spec.id),
@@ -155,7 +169,7 @@ def _absent(child: Child, path: str) -> Node:
         "restart": child.spec.restart,
         "significant": child.spec.significant,
         "shutdown": child.spec.shutdown,
-        "state": "fenced" if last is not None and fenced(last) else "terminated",
+        "state": absent_state(child),
         "restarts": child.restarts,
         "mailbox": 0,
         "handled": 0,

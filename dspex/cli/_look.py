@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ __all__ = ["register"]
 OptionalPath = Annotated[
     str | None, typer.Argument(metavar="[PATH]", help="A path of the tree; all of it by default.", show_default=False)
 ]
+
+_SORTS = ("rate", "mailbox", "busy", "handled", "restarts")
 
 
 def ps(timeout: Timeout = 2.0, as_json: AsJson = False) -> None:
@@ -138,19 +141,12 @@ def top(
 
     Example: dspex top --sort mailbox
     """
-    if sort not in views.TOP_SORTS:
-        raise typer.BadParameter(f"--sort takes one of {', '.join(views.TOP_SORTS)}, not {sort!r}")
+    if sort not in _SORTS:
+        raise typer.BadParameter(f"--sort takes one of {', '.join(_SORTS)}, not {sort!r}")
     with connect(name, socket, timeout) as client:
-        before = client.request("top")
-        readings = 0
         live = None if as_json or not console().is_terminal else _live()
         try:
-            while count is None or readings < count:
-                time.sleep(interval)
-                now = client.request("top")
-                reading = views.top_reading(before, now, sort, lines)
-                before = now
-                readings += 1
+            for reading in islice(client.stream("top", interval=interval, sort=sort, lines=lines), count):
                 if as_json:
                     emit_json(reading)
                 elif live is not None:

@@ -12,12 +12,10 @@ from rich.text import Text
 from dspex.cli._console import duration, money, table
 
 __all__ = [
-    "TOP_SORTS",
     "event_text",
     "inspect_text",
     "is_well",
     "stall_text",
-    "top_reading",
     "top_text",
     "tree_text",
     "what_if_text",
@@ -39,8 +37,6 @@ _STYLES = {
     "dead": "red",
 }
 _ILL = ("restarting", "crash-looping", "fenced", "dead")
-
-TOP_SORTS = ("rate", "mailbox", "busy", "handled", "restarts")
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -140,29 +136,6 @@ def what_if_text(outcome: Mapping[str, Any]) -> str:
     if outcome.get("escalates"):
         lines.append(f"  {outcome['escalates']}")
     return "\n".join(lines)
-
-
-def top_reading(before: Mapping[str, Any], now: Mapping[str, Any], sort: str, lines: int) -> dict[str, Any]:
-    """The rates between two readings of the counters."""
-    seconds = max(1e-6, now["time"] - before["time"])
-    earlier = {row["path"]: row for row in before["actors"]}
-    rows = []
-    for row in now["actors"]:
-        old = earlier.get(row["path"], {})
-        rows.append({**row, "rate": (row["handled"] - old.get("handled", 0)) / seconds})
-    rows.sort(key=lambda row: (row.get(sort) or 0, row["rate"]), reverse=True)
-    totals = {}
-    for key, value in now["totals"].items():
-        totals[key] = value
-        if isinstance(value, int | float) and key in ("handled", "lm_calls", "total_tokens"):
-            totals[f"{key}_per_second"] = (value - before["totals"].get(key, 0)) / seconds
-    return {
-        "time": now["time"],
-        "seconds": seconds,
-        "totals": totals,
-        "actors": rows[:lines],
-        "hidden": max(0, len(rows) - lines),
-    }
 
 
 def top_text(reading: Mapping[str, Any]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import time
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from actors import ActorDeadError, ActorRef, Timeout
 from dspex.control._errors import OperationError
 from dspex.control._fold import fold
+from dspex.control._top import SORTS, Counted, reading
 from supervision import (
     SupervisionError,
+    counters,
     find_node,
     render_dot,
     render_mermaid,
@@ -56,11 +59,10 @@ def operations(system: System) -> tuple[dict[str, Operation], dict[str, Stream]]
             "stall": doing.stall,
             "stop": doing.stop,
             "suspend": doing.suspend,
-            "top": doing.top,
             "tree": doing.tree,
             "what_if": doing.what_if,
         },
-        {"events": doing.events},
+        {"events": doing.events, "top": doing.top},
     )
 
 
@@ -147,25 +149,28 @@ class _Operations:
             node["crash"] = {"fingerprint": crash.fingerprint, "traceback": crash.traceback}
         return node
 
-    def top(self, args: Mapping[str, Any]) -> Any:
-        """The counters of now; rates are the difference of two readings."""
-        rows = []
-        totals = {"actors": 0, "handled": 0}
-        for node in walk(tree(self._root())):
-            totals["actors"] += 1
-            totals["handled"] += node["handled"]
-            busy = node["busy"]
-            rows.append(
-                {
-                    "path": node["path"],
-                    "state": node["state"],
-                    "handled": node["handled"],
-                    "mailbox": node["mailbox"],
-                    "busy": None if busy is None else busy["seconds"],
-                    "restarts": node["restarts"],
-                }
-            )
-        return {"time": time.time(), "totals": totals | self._system.counters(), "actors": rows}
+    @contextmanager
+    def top(self, args: Mapping[str, Any]) -> Iterator[AsyncIterator[Any]]:
+        """What the busiest actors have done, every `interval` seconds."""
+        interval = _number(args, "interval", 1.0, 0.1, 3600.0)
+        lines = int(_number(args, "lines", 20, 1, 10_000))
+        sort = args.get("sort", "rate")
+        if sort not in SORTS:
+            raise OperationError("bad_request", f"{sort!r} is no order: there are {', '.join(SORTS)}")
+        self._root()
+        yield self._readings(interval, sort, lines)
+
+    async def _readings(self, interval: float, sort: str, lines: int) -> AsyncIterator[Any]:
+        loop = asyncio.get_running_loop()
+        before = await loop.run_in_executor(None, self._counted)
+        while True:
+            await asyncio.sleep(interval)
+            now = await loop.run_in_executor(None, self._counted)
+            yield reading(before, now, sort, lines)
+            before = now
+
+    def _counted(self) -> Counted:
+        return Counted(time.time(), list(counters(self._root())), self._system.counters())
 
     def crashes(self, args: Mapping[str, Any]) -> Any:
         """Crashes by fingerprint."""
@@ -306,8 +311,16 @@ def _path(args: Mapping[str, Any]) -> str:
     return path.strip("/")
 
 
+def _number(args: Mapping[str, Any], name: str, default: float, least: float, most: float) -> float:
+    """A number that a client sent, brought into its range."""
+    value = args.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise OperationError("bad_request", f'"{name}" is a number, not {value!r}')
+    return max(least, min(float(value), most))
+
+
 def _patience(args: Mapping[str, Any]) -> float:
-    return max(0.01, min(float(args.get("timeout", _PATIENCE)), 600.0))
+    return _number(args, "timeout", _PATIENCE, 0.01, 600.0)
 
 
 def _waited(reply: Any, patience: float) -> Any:
@@ -324,8 +337,6 @@ async def _merged(streams: list[Any], to_json: Callable[[Any], dict[str, Any]]) 
         async for event in streams[0]:
             yield to_json(event)
         return
-    import asyncio
-
     queue: asyncio.Queue[Any] = asyncio.Queue(1000)
 
     async def pour(stream: Any) -> None:

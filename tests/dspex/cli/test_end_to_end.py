@@ -147,12 +147,12 @@ def test_doctor_finds_everything_in_order(service: Service) -> None:
     assert "shop" in found["control sockets"]["detail"]
 
 
-def test_ten_thousand_actors_are_one_line_a_crowd(service: Service) -> None:
-    service.tell("crowd")
-    whole = service.dspex("tree")
+def test_ten_thousand_actors_are_one_line_a_crowd(mortal: Service) -> None:
+    mortal.tell("crowd")
+    whole = mortal.dspex("tree")
     assert whole.count("0..1999 x2000  Member") == 5
     assert len(whole.splitlines()) < 35
-    assert service.json("ps")[0]["actors"] > 10_000
+    assert mortal.json("ps")[0]["actors"] > 10_000
 
 
 def test_a_held_loop_does_not_silence_it_and_is_what_it_shows(mortal: Service) -> None:
