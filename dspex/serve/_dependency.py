@@ -19,7 +19,7 @@ else:
     # FastAPI looks at the annotations to know what to hand over, so this name must be there when it runs.
     Request = needed("starlette.requests").Request
 
-__all__ = ["CLIENT_CLOSED", "Caller", "program", "system", "until_gone"]
+__all__ = ["CLIENT_CLOSED", "Caller", "caller", "program", "system", "until_gone"]
 
 CLIENT_CLOSED = 499
 """The status of a request whose client went away.  Nobody receives it; logs show it."""
@@ -87,18 +87,23 @@ def system(request: Request) -> System:
     return found
 
 
-def program(name: str) -> Callable[[Request], Caller]:
-    """The program of that name, for `Depends(program("rag"))` in FastAPI; in Starlette `program("rag")(request)`.
+def caller(request: Request, name: str) -> Caller:
+    """The program of that name, for one request: what a Starlette endpoint calls.
 
-    Raises (when a request comes):
+    Raises:
         DspexError: the application was made without `lifespan`, or no program of that name runs.
     """
+    programs = system(request).programs
+    if name not in programs:
+        running = ", ".join(sorted(programs)) or "none"
+        raise DspexError(f"No program named {name!r} runs here (running: {running}).", code="no_program")
+    return Caller(programs[name], request)
 
-    def dependency(request: Request) -> Caller:
-        programs = system(request).programs
-        if name not in programs:
-            running = ", ".join(sorted(programs)) or "none"
-            raise DspexError(f"No program named {name!r} runs here (running: {running}).", code="no_program")
-        return Caller(programs[name], request)
+
+def program(name: str) -> Callable[[Request], Awaitable[Caller]]:
+    """The program of that name as a FastAPI dependency, `Depends(program("rag"))`: see `caller`."""
+
+    async def dependency(request: Request) -> Caller:  # a plain function would cost FastAPI a thread for each request
+        return caller(request, name)
 
     return dependency

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import dspex
-from dspex.serve import Caller, error_handler, lifespan, program, system
+from dspex.serve import Caller, caller, error_handler, lifespan, program, system
 from dspex.system import running_systems
 from dspex.testing import FaultServer
 from dspex.testing._faults import always
@@ -58,7 +58,7 @@ def fastapi_app(endpoint: FaultServer) -> FastAPI:
 def starlette_app(endpoint: FaultServer) -> Starlette:
     async def ask(request: Request) -> Response:
         question = (await request.json())["question"]
-        prediction = await program("ask")(request).acall(question=question)
+        prediction = await caller(request, "ask").acall(question=question)
         return JSONResponse({"answer": prediction.answer})
 
     async def readyz(request: Request) -> Response:
