@@ -341,3 +341,14 @@ def test_a_wrong_option_of_a_stream_is_named(field: str, value: Any, tasks: Acto
     with pytest.raises(SpecError) as caught:
         async_stream(tasks, [], answer, **{field: value})
     assert caught.value.field == field
+
+
+def test_a_stream_leaves_no_timer_of_a_task_that_is_done() -> None:
+    clock = VirtualClock()
+    with Scheduler("test", clock=clock) as scheduler:
+        tasks = TaskSupervisor.with_options(scheduler=scheduler).start_link().get(timeout=5)
+        assert tasks is not None
+        before = clock.pending
+        assert len(list(async_stream(tasks, range(5), answer, timeout=3600.0))) == 5
+        quiesce(scheduler)
+        assert clock.pending == before

@@ -341,6 +341,27 @@ def test_a_crash_too_many_escalates_to_the_root(scheduler: Scheduler) -> None:
     assert str(seen).endswith("the whole tree ends")
 
 
+def test_what_if_knows_that_dynamic_children_are_stopped_together_and_lost(scheduler: Scheduler) -> None:
+    root = Supervisor.start_tree(SupervisorSpec(ChildSpec("dyn", (DynamicSupervisor, ("dyn",))), id="root"))
+    sup = ref_at(root, "root/dyn")
+    for _ in range(3):
+        start_child(sup, ChildSpec("w", Worker)).get(timeout=5)
+    first, second, third = (child["path"] for child in node_at(root, "root/dyn")["children"])
+    assert what_if(tree(root), second).restarted == (second,)
+    for _ in range(3):
+        ref_at(root, first).kill()
+        quiesce(scheduler)
+        (first, *_) = (child["path"] for child in node_at(root, "root/dyn")["children"])
+    second, third, first = (child["path"] for child in node_at(root, "root/dyn")["children"])
+    assert list(map(str, what_if(tree(root), second).consequences)) == [
+        f"{second} crashes",
+        "root/dyn gives up",
+        f"{third} is stopped",
+        f"{first} is stopped",
+        "root/dyn is started",
+    ]
+
+
 def test_what_if_knows_of_significant_children(scheduler: Scheduler) -> None:
     child = ChildSpec("main", Worker, "transient", significant=True)
     spec = SupervisorSpec(ChildSpec("side", Worker), child, id="root", auto_shutdown="any_significant")
