@@ -1,27 +1,16 @@
 """Text metrics: exact match, F1, and whether a passage holds the answer.
 
-The normalization is the one that SQuAD's evaluation made customary (Rajpurkar et al., "SQuAD: 100,000+ Questions
-for Machine Comprehension of Text", 2016, section 6): case, punctuation, articles and runs of blanks do not count.
+Texts are compared after `normalize_text`: case, punctuation, articles and runs of blanks do not count.
 All functions are pure; a metric has the form ``metric(example, prediction, trace=None)``.
 """
 
 from __future__ import annotations
 
-import re
-import string
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-def normalize_text(text: str) -> str:
-    """Decompose accents (NFD), lower the case, drop ASCII punctuation and English articles, join words by one blank."""
-    lowered = unicodedata.normalize("NFD", text).lower()
-    return " ".join(_ARTICLES.sub(" ", lowered.translate(_NO_PUNCTUATION)).split())
+from dspex.primitives import normalize_text
 
 
 def em_score(prediction: str, answer: str) -> bool:

@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dspex.primitives import Completions, Prediction
+from dspex.primitives import Completions, Prediction, normalize_text
 
 __all__ = ["default_normalize", "majority"]
 
 
 def default_normalize(text: Any) -> Any:
     """Text without case, punctuation, articles and superfluous spaces; None when nothing is left."""
-    from dspex.evaluate import normalize_text
-
     return normalize_text(str(text)) or None
 
 
