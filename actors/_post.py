@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from contextvars import Context, copy_context
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pykka
 from pykka import messages
@@ -15,6 +15,7 @@ from actors._exits import ExitReason, NoProcess
 from actors._links import GRAPH
 from actors._local import on_bare_loop
 from actors._mailbox import Envelope, Gate
+from actors._messages import Down, Exit, ReceiveTimeout
 from actors._reply import Reply
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from actors._scheduler import Scheduler
 
 __all__ = ["Post", "State"]
+
+_NOTICES: Final = frozenset((Down, Exit, ReceiveTimeout))
+"""What the runtime tells an actor about others. That it comes too late for one that has ended is no loss."""
 
 
 class State(IntEnum):
@@ -158,7 +162,7 @@ class Post(pykka.Actor):
             return
         elif reply is not None:
             reply.set_exception(ActorCrashed(self._ref, self.exit_reason or NoProcess()))
-        else:
+        elif type(message) not in _NOTICES:
             self.scheduler.dead_letter(self._ref, message)
 
     def _saved(self, envelope: Envelope) -> bool:

@@ -84,7 +84,7 @@ def tour(options):
             running = system.spawn(program, name="assistant")
             ask(running, data.test[0])
             before = evaluate_with_accidents(running, data.test, server)
-            better = optimize(program, data)
+            better = optimize(program, data, options.candidates)
             running.adopt(better)  # hot: no call is lost
             say("the running program has its new demonstrations; evaluating it on the same held-out examples")
             after = watch(Evaluate(devset=data.test, metric=right, num_workers=8).start(running))
@@ -114,11 +114,15 @@ def evaluate_with_accidents(running, devset, server):
     return watch(evaluation, accidents)
 
 
-def optimize(program, data):
+def optimize(program, data, candidates):
     """Search for demonstrations: choices are made on the training and development examples only."""
     heading(f"Optimization: which demonstrations help? (chosen on {len(data.dev)} other examples)")
     optimizer = BootstrapFewShotWithRandomSearch(
-        metric=right, max_bootstrapped_demos=2, max_labeled_demos=8, num_candidate_programs=3, num_threads=8
+        metric=right,
+        max_bootstrapped_demos=2,
+        max_labeled_demos=8,
+        num_candidate_programs=candidates,
+        num_threads=8,
     )
     run = optimizer.start(program, trainset=data.train, valset=data.dev)
     told = time.monotonic()
@@ -204,7 +208,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer examples: under two minutes")
     parser.add_argument("--model", help="a hosted model, for example openai/gpt-4o-mini, instead of the local one")
     options = parser.parse_args()
-    options.dev, options.test = (30, 40) if options.quick else (60, 120)
+    options.dev, options.test, options.candidates = (30, 40, 2) if options.quick else (60, 120, 3)
     try:
         tour(options)
     except KeyboardInterrupt:

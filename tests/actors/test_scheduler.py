@@ -217,6 +217,21 @@ def test_messages_to_actors_that_end_first_are_dead_letters(scheduler: Scheduler
     assert scheduler.dead_letters == 1
 
 
+def test_news_of_others_that_come_too_late_are_no_dead_letters(scheduler: Scheduler) -> None:
+    class Watcher(AsyncActor):
+        def on_receive(self, message: Any) -> None:
+            self.monitor(message)
+
+    watcher, other = Watcher.start(), Plain.start()
+    watcher.ask(other, timeout=5)
+    watcher.suspend()
+    other.kill()
+    other.down().get(timeout=5)
+    watcher.kill()
+    watcher.down().get(timeout=5)
+    assert scheduler.dead_letters == 0
+
+
 def test_life_and_death_are_events(scheduler: Scheduler) -> None:
     seen: list[tuple[str, Any]] = []
     with scheduler.events.subscribe("actor", lambda event: seen.append((event.name, event.metadata.get("reason")))):
