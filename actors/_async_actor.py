@@ -114,7 +114,7 @@ class AsyncActor(Process):
                         self._answering = None
                         reply.set(answer)
             else:
-                self._dispatch(self.on_receive, message, reply, context)
+                self._receive(message, reply, context)
             if self._current is not None or self._state != State.ALIVE:
                 scheduler.running_actor = None
                 return
@@ -145,6 +145,24 @@ class AsyncActor(Process):
             return
         assert callee is not None
         self._dispatch(callee, message, reply, context)
+
+    def _receive(self, message: Any, reply: Reply[Any] | None, context: Context) -> None:
+        """`_dispatch` to `on_receive`, of which is known what kind it is and that it takes a message."""
+        kind, scheduler, handler = self._receive_kind, self.scheduler, self.on_receive
+        if scheduler.blocking or kind not in (Kind.COROUTINE, Kind.FIBER):
+            self._dispatch(handler, message, reply, context)
+            return
+        activity = Activity(
+            scheduler,
+            handler(message) if kind is Kind.COROUTINE else lambda: handler(message),
+            context,
+            self._handled_message,
+            fiber=kind is Kind.FIBER,
+            actor=self,
+            message=message,
+            reply=reply,
+        )
+        self._take_up(activity, self._receive_concurrent)
 
     def _dispatch(self, handler: Callable[..., Any], message: Any, reply: Reply[Any] | None, context: Context) -> None:
         """Run a handler of any kind; serial ones make the actor busy until they end."""

@@ -202,7 +202,7 @@ class BaseSupervisor(AsyncActor):
         self._log.warning(
             f"supervisor.{report.context}",
             child=str(report.child),
-            reason=str(report.reason),
+            reason=self.scheduler.describe(report.reason),
             **({"deterministic": True, "identical": report.identical} if report.deterministic else {}),
         )
         events = self.scheduler.events

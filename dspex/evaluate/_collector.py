@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
+from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +15,6 @@ from supervision import ChildSpec, start_child
 
 from ._failures import FailureKind, classify
 from ._ledger import GiveUp, Lease, Ledger, Retry
-from ._listener import Listener
 from ._messages import Cancel, EvaluationStopped, ExampleRetried, Job, Judging, Pump, Report, Sweep, Work, WorkerReady
 from ._outcomes import Failed, Outcome, Scored
 from ._progress import Progress
@@ -97,7 +97,7 @@ class Collector(AsyncActor):
         progress: Progress,
         context: Context,
         done: Reply[str | None],
-        listener: Listener,
+        listener: Callable[[Any], None],
     ) -> None:
         super().__init__()
         if width < 1:
@@ -272,7 +272,7 @@ class Collector(AsyncActor):
         if isinstance(verdict, Retry):
             self._last_kind[lease.index] = kind
             self._progress.retries += 1
-            self._listener(ExampleRetried(lease.index, lease.attempt, kind, error, verdict.at - now))
+            self._listener(ExampleRetried(lease.index, lease.attempt, kind, error, verdict.at - now, busy.example))
         elif isinstance(verdict, GiveUp):
             self._progress.record_failure(verdict.kind)
             seconds = now - busy.started if report is None else report.seconds

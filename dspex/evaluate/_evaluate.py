@@ -171,6 +171,7 @@ class Evaluate:
             max_errors=self._error_limit(),
             failure_score=self.failure_score,
             metric_name=name,
+            program_name=_name_of(program),
             on_event=self.on_event,
             release=release,
         )
@@ -240,6 +241,15 @@ class Evaluate:
 
     def __repr__(self) -> str:
         return f"Evaluate(devset={len(self.devset)} examples, metric={getattr(self.metric, '__name__', self.metric)})"
+
+
+def _name_of(program: Any) -> str:
+    """What a program is called: by its name in the system, else by its class or its own name as a function."""
+    name = getattr(program, "name", None)
+    if isinstance(name, str) and name:
+        return name
+    own = None if isinstance(program, Module) else getattr(program, "__name__", None)
+    return own or type(program).__name__
 
 
 def inputs_of(example: Any) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from ._failures import FailureKind
 from ._ledger import Ledger, RetryPolicy
 from ._listener import Listener
 from ._messages import Cancel, EvaluationFinished, Job, Report
+from ._news import News
 from ._outcomes import Failed, Outcome
 from ._progress import Progress
 from ._report import EvaluationResult
@@ -45,7 +46,7 @@ class Crew:
         width: int,
         ledger: Ledger,
         progress: Progress,
-        listener: Listener,
+        listener: Callable[[Any], None],
         context: Context | None = None,
         collector: type[Collector] = Collector,
         more: Mapping[str, Any] | None = None,
@@ -163,6 +164,7 @@ class Evaluation:
         max_errors: int | None,
         failure_score: float | None,
         metric_name: str,
+        program_name: str = "",
         on_event: Callable[[Any], None] | None = None,
         release: Callable[[], None] | None = None,
     ) -> None:
@@ -170,12 +172,12 @@ class Evaluation:
         self._source = source
         self._failure_score = failure_score
         self._metric_name = metric_name
-        self._listener = Listener(on_event)
         total = len(source.outcomes)
         self.progress = Progress(total, self.now())
         self._finished: Reply[EvaluationResult] = Reply()
         ledger = Ledger(total, policy, max_errors=max_errors)
         self.name = f"evaluation-{next(_numbers)}"
+        self._listener = News(system, self.name, program_name, metric_name, self.progress, Listener(on_event))
         self._crew = Crew(
             system, system.evaluations, self.name, source, min(width, max(1, total)), ledger, self.progress,
             self._listener,

@@ -96,6 +96,7 @@ class ExampleRetried:
     kind: FailureKind
     error: BaseException | None = None
     delay: float = 0.0
+    example: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,9 @@ class ModuleActor(AsyncActor):
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  it is the answer to this call
             tally.errors += 1
             raise _refusal(message, error, activity) from None
+        except BaseException as error:  # a SystemExit or the like: it ends this actor, and this call is the cause
+            message.system.struck(cell.title, message, error)
+            raise
         finally:
             tally.in_flight -= 1
             tally.latency.add(perf_counter() - begin)
@@ -149,6 +152,9 @@ class SyncModuleActor(ModuleActor):
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  it is the answer to this call
             tally.errors += 1
             raise _refusal(message, error, activity) from None
+        except BaseException as error:  # a SystemExit or the like: it ends this actor, and this call is the cause
+            message.system.struck(cell.title, message, error)
+            raise
         finally:
             tally.in_flight -= 1
             tally.latency.add(perf_counter() - begin)

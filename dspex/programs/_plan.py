@@ -52,11 +52,13 @@ class Cell:
         "plan",
         "sync",
         "tally",
+        "title",
     )
 
     def __init__(self, plan: Plan, path: str, module: Any) -> None:
         self.plan = plan
         self.path = path
+        self.title = plan.name if path == "self" else f"{plan.name}/{path}"
         self.module = module
         self.sync = style_of(module) is Style.SYNC
         self.tally = Tally()
@@ -74,6 +76,9 @@ class Cell:
 
     def send(self, call: Call) -> Reply[Any]:
         """Give the call to the actor.  Any thread; never blocks."""
+        refusal = self.plan.system.refuses(self.title, call)
+        if refusal is not None:
+            return Reply.failed(refusal)
         ref = self._ref
         if ref is not None and ref.is_alive():
             reply = ref.call(call)

@@ -24,14 +24,22 @@ T = TypeVar("T")
 class Quarantine:
     """The quarantine of a system. Any thread; every method but `check` may wait for the disk.
 
-    `after`: how many workers an input may kill. What other processes set aside is seen at `refresh`.
+    `after`: how many workers an input may kill. What other processes set aside is seen at `refresh`. `on_change` is
+    told what has happened to an input: struck, added, released or dropped.
     """
 
-    def __init__(self, store: Store, *, after: int = 2) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        after: int = 2,
+        on_change: Callable[[str, QuarantinedInput], None] | None = None,
+    ) -> None:
         if after < 1:
             raise ValueError("after must be 1 or more")
         self.after = after
         self._store = store.quarantine
+        self._tell = on_change or (lambda what, found: None)
         self._lock = threading.Lock()
         self._blocked: dict[str, dict[str, QuarantinedInput]] = {}
 
@@ -44,6 +52,10 @@ class Quarantine:
             self._blocked = blocked
         return sum(map(len, blocked.values()))
 
+    def blocks(self, program: str) -> bool:
+        """Is anything set aside for this program? Never waits, and looks at no input."""
+        return bool(self._blocked.get(program))
+
     def check(self, program: str, inputs: Any) -> None:
         """Raise QuarantinedError when these inputs are set aside for `program`. Never waits."""
         blocked = self._blocked.get(program)
@@ -53,7 +65,7 @@ class Quarantine:
         if found is not None:
             raise QuarantinedError(
                 f"this input of {program!r} killed {found.kills} workers ({found.reason}) and is quarantined as"
-                f" {found.key}: look at it with `dspex deadletters show {found.key}`, and release, replay or drop it",
+                f" {found.key}: look at it with `dspex quarantine show {found.key[:8]}`; release, replay or drop it",
                 program=program,
                 key=found.key,
                 kills=found.kills,
@@ -66,9 +78,13 @@ class Quarantine:
         found = self._store.strike(
             program, input_key(inputs), portable(inputs), after=self.after, reason=reason, fingerprint=fingerprint
         )
+        news = "struck"
         if found.state == "quarantined":
             with self._lock:
-                self._blocked.setdefault(program, {})[found.key] = found
+                blocked = self._blocked.setdefault(program, {})
+                news = "struck" if found.key in blocked else "added"
+                blocked[found.key] = found
+        self._tell(news, found)
         return found
 
     def list(self, program: str | None = None) -> list[QuarantinedInput]:
@@ -80,7 +96,7 @@ class Quarantine:
         matches = [each for each in self._store.list(state=None) if each.key.startswith(key)] if key else []
         if len(matches) != 1:
             what = "several inputs begin with" if matches else "no quarantined input"
-            raise NotFoundError(f"{what} {key!r}; `dspex deadletters list` shows them all", id=key)
+            raise NotFoundError(f"{what} {key!r}; `dspex quarantine` shows them all", id=key)
         return matches[0]
 
     def release(self, key: str) -> QuarantinedInput:
@@ -88,13 +104,16 @@ class Quarantine:
         found = self.show(key)
         self._store.release(found.program, found.key)
         self._unblock(found)
-        return self.show(found.key)
+        released = self.show(found.key)
+        self._tell("released", released)
+        return released
 
     def drop(self, key: str) -> QuarantinedInput:
         """Forget the input; returns what it was. Raises NotFoundError."""
         found = self.show(key)
         self._store.drop(found.program, found.key)
         self._unblock(found)
+        self._tell("dropped", found)
         return found
 
     def replay(self, key: str, run: Callable[[QuarantinedInput], T]) -> T:

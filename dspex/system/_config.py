@@ -152,13 +152,12 @@ class SystemConfig(_Section):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"],
         BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
-    ] = "info"
+    ] = "warning"
+    """Which of the system's events are lines of its log."""
     redact_prompts: bool = False
     """True: prompts and answers appear in no event, log or snapshot."""
     num_workers: PositiveInt = 64
     """How many examples an evaluation has in flight, when it is not told."""
-    max_threads: OptionalInt = None
-    """The most threads for blocking code; None: as many as it takes."""
     drain_timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     """Seconds that a shutdown allows the work in flight to end; all of it together."""
     stall_after: Seconds = 0.1

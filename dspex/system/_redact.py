@@ -36,13 +36,16 @@ class Redactor:
         """The text as it may be shown."""
         return self._codec.text(text)
 
+    def words(self, text: str) -> str:
+        """The text of an error, which may quote a prompt, as it may be kept."""
+        return self.text(text) if self.prompts else REDACTED
+
     def crash(self, crash: Crash) -> Crash:
         """The crash as it may be shown and kept."""
-        message = self.text(crash.message) if self.prompts else REDACTED
-        return replace(crash.summary(), message=message)
+        return replace(crash.summary(), message=self.words(crash.message))
 
-    def reason(self, reason: ExitReason) -> str:
-        """An exit reason in words."""
+    def reason(self, reason: object) -> str:
+        """An exit reason, or another reason, in words."""
         if isinstance(reason, Crash):
             return str(self.crash(reason))
         return self.text(str(reason))

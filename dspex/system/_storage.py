@@ -36,6 +36,7 @@ class Storage:
         self._writer: Writer | None = None
         self._on_event = on_event
         self.disk_cache = DiskCache(self, on_event)
+        self.on_open: Callable[[Store], None] | None = None
         self._lock = threading.RLock()
         self._secrets: set[str] = set()
         self._location = config.store if isinstance(config.store, str) else None
@@ -55,6 +56,8 @@ class Storage:
                 for secret in self._secrets:
                     made.conceal(secret)
                 self._store = made
+                if self.on_open is not None:
+                    self.on_open(made)
         return self._store
 
     @property

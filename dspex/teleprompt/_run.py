@@ -28,6 +28,7 @@ from ._options import OptimizationSummary, RunOptions
 from ._programs import CandidatePrograms, apply, describe
 from ._requests import Found
 from ._run_actor import AskStatus, CancelRun, Limits, Optimizer, PauseRun, Resize, ResumeRun, RunSource, RunStatus
+from ._run_news import RunNews
 from ._task import Record, Task
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class OptimizationRun:
         self._progress = Progress(0, system.scheduler.clock.time())
         self._spent_before = (0, 0.0) if self._stored is None else self._stored.spent
         system.runs[self.run_id] = self
+        self._news = RunNews(system, self.run_id, self.kind, type(student).__name__, Listener(self.options.on_event))
+        self._news.started(len(train) + len(val))
         self._crew = self._launch(teleprompter)
         self._crew.ended.add_done_callback(self._ended)
 
@@ -164,7 +167,7 @@ class OptimizationRun:
             width,
             Ledger(0, policy),
             self._progress,
-            Listener(options.on_event),
+            self._news.incidents,
             copy_context(),
             collector=Optimizer,
             more={
@@ -172,6 +175,7 @@ class OptimizationRun:
                 "limits": Limits(options.budget_usd, options.budget_tokens, options.max_seconds),
                 "spent_before": self._spent_before,
                 "beat": None if self._stored is None else self._beat,
+                "news": self._news,
             },
         )
 
@@ -273,6 +277,9 @@ class OptimizationRun:
             return
         finally:
             self._system.runs.pop(self.run_id, None)
+            state = "lost" if stopped == "lost" else _status(error, stopped)
+            self._news.judged(found.score)
+            self._news.finished(state, stopped, error, self._failures(), found.score, self._spent())
         if program is None:
             self._program.set_exception(error)
         else:
@@ -313,14 +320,7 @@ class OptimizationRun:
             "error": None if error is None else f"{type(error).__name__}: {error}",
             "failures": self._failures(),
         }
-        status: StoredStatus = "done"
-        if isinstance(error, RunPausedError) or stopped == "interrupted":
-            status = "paused"
-        elif error is not None:
-            status = "failed"
-        elif stopped == "cancelled":
-            status = "cancelled"
-        self._stored.close(status, summary, found.score, *self._spent())
+        self._stored.close(_status(error, stopped), summary, found.score, *self._spent())
 
     def _failures(self) -> dict[str, int]:
         return {str(kind): count for kind, count in self._progress.counts.items()}
@@ -339,6 +339,15 @@ class OptimizationRun:
             *self._spent(),
         )
         return program
+
+
+def _status(error: BaseException | None, stopped: str | None) -> StoredStatus:
+    """How a run that has ended stands."""
+    if isinstance(error, RunPausedError) or stopped == "interrupted":
+        return "paused"
+    if error is not None:
+        return "failed"
+    return "cancelled" if stopped == "cancelled" else "done"
 
 
 def _check_alike(task: Task) -> None:

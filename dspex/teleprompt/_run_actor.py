@@ -17,6 +17,7 @@ from ._executor import Executor
 from ._requests import Found
 
 if TYPE_CHECKING:
+    from ._run_news import RunNews
     from ._store_journal import StoreJournal
 
 _HEARTBEAT = 10.0  # seconds between two signs of life in the store
@@ -153,6 +154,7 @@ class Optimizer(Collector):
     run_id: str
     spent_before: tuple[int, float]
     beat: Callable[[], None] | None
+    news: RunNews
 
     def __init__(
         self,
@@ -161,6 +163,7 @@ class Optimizer(Collector):
         limits: Limits,
         spent_before: tuple[int, float],
         beat: Callable[[], None] | None,
+        news: RunNews,
     ) -> None:
         super().__init__(*collecting)
         self.source = collecting[1]
@@ -168,6 +171,7 @@ class Optimizer(Collector):
         self.limits = limits
         self.spent_before = spent_before
         self.beat = beat
+        self.news = news
         self._last_failure: BaseException | None = None
 
     def on_start(self) -> None:
@@ -180,9 +184,13 @@ class Optimizer(Collector):
     def on_receive(self, message: Any) -> Any:
         match message:
             case PauseRun():
-                self.paused = True
+                if not self.paused:
+                    self.paused = True
+                    self.news.paused()
             case ResumeRun():
-                self.paused = False
+                if self.paused:
+                    self.paused = False
+                    self.news.resumed()
                 self._pump()
             case CancelRun(reason):
                 self._end_early(reason)
@@ -240,6 +248,10 @@ class Optimizer(Collector):
         if isinstance(outcome, Failed) and outcome.error is not None:
             self._last_failure = outcome.error
         super()._settle(index, outcome, report)
+        best = self.source.driver.best
+        self.news.judged(None if best is None else best.score)
+        if self.news.due():
+            self.news.moved(self.status())
 
     def _limit(self) -> str | None:
         tokens, usd = self.spent_before

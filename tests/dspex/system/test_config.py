@@ -75,7 +75,7 @@ def test_nothing_given_is_not_a_value(tmp_path: Path) -> None:
         ("DSPEX_LM", "openai/gpt", "lm.model", "openai/gpt"),
         ("DSPEX_LOG_LEVEL", "WARNING", "log_level", "warning"),
         ("DSPEX_STALL_AFTER", "0.25", "stall_after", 0.25),
-        ("DSPEX_MAX_THREADS", "3", "max_threads", 3),
+        ("DSPEX_QUARANTINE_AFTER", "3", "quarantine_after", 3),
     ],
 )
 def test_the_environment_speaks_in_words(tmp_path: Path, variable: str, text: str, key: str, value: object) -> None:
