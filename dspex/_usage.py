@@ -21,6 +21,8 @@ class UsageTracker:
     `cost` is in USD; `unpriced` counts the calls whose price is not known and which it therefore leaves out.
     """
 
+    __slots__ = ("__weakref__", "_lock", "_parent", "_usage", "cached", "calls", "cost", "unpriced")
+
     def __init__(self, parent: UsageTracker | None = None) -> None:
         self._lock = threading.Lock()
         self._usage: dict[str, Usage] = {}
@@ -37,7 +39,8 @@ class UsageTracker:
             if cached:
                 self.cached += 1
             else:
-                self._usage[model] = self._usage.get(model, Usage()) + usage
+                before = self._usage.get(model)
+                self._usage[model] = usage if before is None else before + usage
                 if cost is None:
                     self.unpriced += 1
                 else:
@@ -52,6 +55,11 @@ class UsageTracker:
     @property
     def total(self) -> Usage:
         return sum(self.by_model().values(), Usage())
+
+    @property
+    def total_tokens(self) -> int:
+        with self._lock:
+            return sum(usage.total_tokens for usage in self._usage.values())
 
     def get_total_tokens(self) -> dict[str, dict[str, Any]]:
         """{model: {"prompt_tokens": ..., "completion_tokens": ..., "total_tokens": ..., ...}}"""

@@ -355,4 +355,4 @@ class Collector(AsyncActor):
 
 def _spent(usage: UsageTracker) -> tuple[int, int, float | None]:
     priced = usage.calls > usage.cached + usage.unpriced
-    return usage.calls, usage.total.total_tokens, usage.cost if priced else None
+    return usage.calls, usage.total_tokens, usage.cost if priced else None

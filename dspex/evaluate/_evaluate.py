@@ -254,9 +254,7 @@ def _name_of(program: Any) -> str:
 
 def inputs_of(example: Any) -> Mapping[str, Any]:
     """What a program is given of an example: its marked inputs, or a mapping as it is."""
-    if hasattr(example, "inputs"):
-        return dict(example.inputs().items())
-    return dict(example)
+    return dict(example.inputs().items() if hasattr(example, "inputs") else example)
 
 
 def fresh_sample(attempt: int) -> dict[str, Any]:

@@ -137,7 +137,8 @@ class Example:
         return labels
 
     def _only(self, values: dict[str, Any]) -> Self:
-        record = self.copy()
+        record = type(self).__new__(type(self))
+        record.__dict__.update(self.__dict__)
         record.__dict__["_store"] = values
         return record
 
