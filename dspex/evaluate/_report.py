@@ -119,6 +119,24 @@ class EvaluationResult(Prediction):
         """
         return [self._row(outcome) for outcome in self.outcomes]
 
+    def to_json(self) -> dict[str, Any]:
+        """The whole of it in JSON's values: the score, what it is a mean of, the failures by kind, and `rows`."""
+        return {
+            "score": self.score,
+            "metric": self.metric_name,
+            "examples": len(self.outcomes),
+            "scored": len(self.scored),
+            "failures": {str(kind): count for kind, count in self.counts.items()},
+            "failure_score": self.failure_score,
+            "stopped": self.stopped,
+            "retries": self.retries,
+            "calls": self.calls,
+            "tokens": self.tokens,
+            "cost": self.cost,
+            "seconds": self.seconds,
+            "rows": [{key: _json(value) for key, value in row.items()} for row in self.rows()],
+        }
+
     def save_as_json(self, path: str | Path) -> None:
         """Write `rows` as a JSON list. What JSON cannot hold is written as text."""
         text = json.dumps(self.rows(), ensure_ascii=False, indent=2, default=_plain)
@@ -179,6 +197,10 @@ def _columns(rows: list[dict[str, Any]]) -> list[str]:
 
 def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False, default=_plain) if isinstance(value, list | dict) else value
+
+
+def _json(value: Any) -> Any:
+    return json.loads(json.dumps(value, ensure_ascii=False, default=_plain))
 
 
 def _plain(value: Any) -> Any:
