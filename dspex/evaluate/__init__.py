@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dspex.primitives import normalize_text
+
     from ._collector import EvaluationEndedError, WorkerDiedError
     from ._evaluate import Evaluate
     from ._evaluation import Evaluation
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
         answer_passage_match,
         em_score,
         f1_score,
-        normalize_text,
     )
     from ._outcomes import Failed, Outcome, Scored
     from ._progress import Progress

@@ -1,7 +1,7 @@
 """dspex's side of a comparison of language-model libraries: a plug-in with `setup(job)` and `work(state, job)`.
 
 `job` has `base_url` (an OpenAI-compatible endpoint), `questions` and `expected` (the answers, by which the metric
-judges), `concurrency`, `metric_ms` with `burn(milliseconds)`, and `opts`:
+judges), `concurrency`, `metric_ms` (CPU of the metric: from 1 on it is computed in processes), and `opts`:
 
     mode=evaluate (default)   `Evaluate` of the spawned program: the program, the metric, the report
     mode=call                 the spawned program called from a coroutine, `concurrency` calls at a time
@@ -19,6 +19,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dspex
@@ -52,6 +53,7 @@ PROGRAMS = {"none": lambda: dspex.Predict("question -> answer"), "sync": Answer,
 
 def setup(job: Any) -> Any:
     """The running system, the spawned program and the examples."""
+    sys.path.insert(0, str(Path(__file__).parent))  # for `dspex_metric`, here and in the processes of the metric
     transport = None
     if "certificate" in job.opts:
         transport = DirectTransport(tls=ssl.create_default_context(cafile=job.opts["certificate"]))
@@ -86,16 +88,16 @@ def work(state: Any, job: Any) -> list[Any]:
 
 def evaluated(system: Any, program: Any, examples: list[Any], job: Any) -> list[Any]:
     """What `Evaluate` finds."""
-
-    def exact(example: Any, prediction: Any, trace: Any = None) -> bool:
-        if job.metric_ms:
-            job.burn(job.metric_ms)
-        return bool(example.answer == prediction.answer)
+    from dspex_metric import Exact
 
     executor = {"metric_executor": "process"} if job.metric_ms else {}
     with dspex.context(**system.settings):
         evaluate = dspex.Evaluate(
-            devset=examples, metric=exact, num_workers=job.concurrency, display_progress=False, **executor
+            devset=examples,
+            metric=Exact(job.metric_ms),
+            num_workers=job.concurrency,
+            display_progress=False,
+            **executor,
         )
         result = evaluate(program)
     return [getattr(prediction, "answer", None) for _, prediction, _ in result.results]
