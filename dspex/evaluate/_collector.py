@@ -128,6 +128,30 @@ class Collector(AsyncActor):
     def on_stop(self) -> None:
         self._outcome.set_exception(EvaluationEndedError(f"the evaluation was ended: {self.exit_reason}"))
 
+    def tree_metrics(self) -> dict[str, Any]:
+        """What the supervision tree shows of it."""
+        account = self._progress
+        return {
+            "progress": self._state_in_words(),
+            "done": account.done,
+            "total": account.total,
+            "failed": account.failed,
+            "in_flight": account.in_flight,
+            "score": account.score,
+            "calls": account.calls,
+            "total_tokens": account.tokens,
+            "cost": account.cost,
+        }
+
+    def _state_in_words(self) -> str:
+        account = self._progress
+        parts = [f"{account.done:,} of {account.total:,}"]
+        if account.score is not None:
+            parts.append(f"score {account.score:.1f}")
+        if account.failed:
+            parts.append(f"{account.failed:,} failed")
+        return ", ".join(parts)
+
     @hosting  # it calls listeners of others, and must itself stay on the loop
     def on_receive(self, message: Any) -> None:
         """Reports first: they are nearly all of the mail."""

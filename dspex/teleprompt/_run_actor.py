@@ -226,6 +226,22 @@ class Optimizer(Collector):
             self.scheduler.clock.time() - progress.started,
         )
 
+    def tree_metrics(self) -> dict[str, Any]:
+        """What the supervision tree shows of it."""
+        driver, best = self.source.driver, self.source.driver.best
+        of_run = {"done": driver.done, "needed": driver.waiting, "phase": driver.phase, "paused": self.paused}
+        return {**super().tree_metrics(), **of_run, "total": None, "score": None if best is None else best.score}
+
+    def _state_in_words(self) -> str:
+        driver, best = self.source.driver, self.source.driver.best
+        parts = ["paused"] if self.paused else []
+        if driver.phase:
+            parts.append(f"after {driver.phase}")
+        parts.append(f"{driver.done:,} done, {driver.waiting:,} to do")
+        if best is not None:
+            parts.append(f"best {best.score:.1f}")
+        return ", ".join(parts)
+
     def _pump(self) -> None:
         source = self.source
         if source.halted is not None:

@@ -110,6 +110,20 @@ def test_the_actors_of_an_evaluation_are_gone_when_it_has_ended(system):
     assert which_children(system.evaluations).get() == []
 
 
+def test_the_tree_shows_how_far_an_evaluation_is(system):
+    from supervision import tree
+
+    def look(event):
+        if isinstance(event, Scored):
+            (evaluation,) = tree(system.evaluations)["children"]
+            seen.append(next(node["metrics"] for node in evaluation["children"] if "metrics" in node))
+
+    seen = []
+    Evaluate(devset=examples(3), metric=exact, num_workers=1, on_event=look)(Echo())
+    assert [shown["done"] for shown in seen] == [1, 2, 3]
+    assert seen[-1]["progress"] == "3 of 3, score 100.0"
+
+
 def test_failures_have_their_kinds_and_are_never_scores(system):
     plan = {
         "q0": [errors.LMServerError("500")],

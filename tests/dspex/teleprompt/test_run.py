@@ -282,7 +282,7 @@ def test_limits_end_a_run_with_the_best_so_far(system):
 
 
 def test_the_tree_shows_a_run_under_its_id(system):
-    from supervision import which_children
+    from supervision import tree, which_children
 
     gate = threading.Event()
     run = search().start(
@@ -294,6 +294,13 @@ def test_the_tree_shows_a_run_under_its_id(system):
     assert child.id == "r1"
     kinds = [c.ref.actor_class.__name__ for c in which_children(child.ref).get()]
     assert sorted(kinds) == ["EvaluationWorker"] * 6 + ["Optimizer"]
+    run.pause()
+    run.status()
+    (shown,) = [node["metrics"] for node in tree(child.ref)["children"] if "metrics" in node]
+    assert json.loads(json.dumps(shown)) == shown
+    assert shown["progress"].startswith("paused, ")
+    assert (shown["in_flight"], shown["done"], shown["needed"]) == (6, 0, run.status().needed)
+    run.resume()
     gate.set()
     run.result()
 
