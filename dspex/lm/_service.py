@@ -12,6 +12,7 @@ from dspex.cache import Cache, CacheWriter, DiskTier, Keep, MemoryTier
 from supervision import ChildSpec, DynamicSupervisor, SupervisorSpec
 
 from ._cached import ResponseCodec, VectorCodec
+from ._collector import collect_seldom
 from ._pool import Pool, PoolOptions
 from ._transport import DirectTransport, Transport, default_max_connections
 
@@ -166,8 +167,10 @@ class LmKeeper(AsyncActor):
         super().__init__()
         self.trap_exit = True  # so that on_stop runs when its supervisor stops it
         self.service = service
+        self._as_before: Callable[[], None] | None = None
 
     def on_start(self) -> None:
+        self._as_before = collect_seldom()
         if self.parent is None:  # not in a system's tree: `LmService.of` has entered it
             return
         registry = self.scheduler.registry
@@ -178,6 +181,8 @@ class LmKeeper(AsyncActor):
         self.service.ref = self.actor_ref
 
     async def on_stop(self) -> None:  # type: ignore[override]
+        if self._as_before is not None:
+            self._as_before()
         await self.service.close()
 
 
