@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from dspex.adapters._read import labels_of, split_annotated, validator, without_none
 from dspex.signatures._field import constraint_text, extra_of
-from dspex.signatures._signature import type_name
+from dspex.signatures._names import type_name
 from dspex.types import Type, types_in
 from dspex.types._arguments import inlined
 

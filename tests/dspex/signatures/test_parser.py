@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from dspex._errors import SignatureError
 from dspex.signatures import Signature, make_signature
+from dspex.signatures._names import type_name
 from dspex.signatures._parser import parse_signature
-from dspex.signatures._signature import type_name
 from dspex.types import Code, Image
 
 
