@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ._evaluate import Evaluate
     from ._evaluation import Evaluation
     from ._failures import FailureKind, MetricCrashedError, MetricError, classify
+    from ._judges import CompleteAndGrounded, SemanticF1
     from ._messages import EvaluationFinished, EvaluationStopped, ExampleRetried
     from ._metrics import (
         EM,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ._report import EvaluationResult
 
 __all__ = [
+    "CompleteAndGrounded",
     "EM",
     "Evaluate",
     "Evaluation",
@@ -43,6 +45,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "Scored",
+    "SemanticF1",
     "WorkerDiedError",
     "answer_exact_match",
     "answer_passage_match",
@@ -58,6 +61,7 @@ _HOMES = {
     "_evaluate": ("Evaluate",),
     "_evaluation": ("Evaluation",),
     "_failures": ("FailureKind", "MetricCrashedError", "MetricError", "classify"),
+    "_judges": ("CompleteAndGrounded", "SemanticF1"),
     "_messages": ("EvaluationFinished", "EvaluationStopped", "ExampleRetried"),
     "_metrics": (
         "EM",

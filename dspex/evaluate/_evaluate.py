@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from dspex.system import System
 
     from ._metric_process import MetricProcesses
+
+_log = logging.getLogger("dspex.evaluate")
 
 _REDRAW = 0.1  # seconds between two looks at the progress while waiting
 _WARM = 0.7  # the least temperature of a repeated question
@@ -43,6 +46,8 @@ class Evaluate:
     ``score``. It may be a function, an ``async`` function, or a module (a judge). ``metric_executor="process"``
     computes it in OS processes (``metric_processes`` of them, one per core by default): a crash or an endless loop
     then costs one example. It must be picklable.
+
+    With ``provide_traceback`` the traceback of one failure of each kind is logged; each `Failed` has its own anyway.
 
     ``on_event`` is called, on the scheduler's loop, with each `Scored`, `Failed`, `ExampleRetried`,
     `EvaluationStopped` and `EvaluationFinished`; it must be quick.
@@ -234,6 +239,13 @@ class Evaluate:
             from ._render import show_result
 
             show_result(result, None if table is True else table)
+        tracebacks = settings.provide_traceback if self.provide_traceback is None else self.provide_traceback
+        if tracebacks and result.failures:
+            from ._render import one_of_each
+
+            for failure in one_of_each(result.failures):
+                if failure.traceback:
+                    _log.warning("example %d failed (%s):\n%s", failure.index, failure.kind, failure.traceback)
         if csv := csv or self.save_as_csv:
             result.save_as_csv(csv)
         if json := json or self.save_as_json:

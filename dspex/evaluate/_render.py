@@ -27,7 +27,7 @@ def progress_line(progress: Progress, now: float) -> str:
         parts.append(f"{progress.failed} failed ({worst})")
     if progress.retries:
         parts.append(f"{progress.retries} retries")
-    parts.append(f"{progress.rate(now):.1f}/s")
+    parts.append(_rate(progress, now))
     if progress.tokens:
         parts.append(f"{_short(progress.tokens)} tokens")
     if progress.cost is not None:
@@ -35,6 +35,14 @@ def progress_line(progress: Progress, now: float) -> str:
     eta = progress.eta(now)
     parts.append("waiting" if eta is None else f"{_duration(eta)} left")
     return " · ".join(parts)
+
+
+def _rate(progress: Progress, now: float) -> str:
+    """Calls a second, once there are any; else examples a second."""
+    rate = progress.rate(now)
+    if not progress.calls or not progress.done:
+        return f"{rate:.1f}/s"
+    return f"{rate * progress.calls / progress.done:.1f} calls/s"
 
 
 class ProgressBar:
@@ -113,13 +121,14 @@ def show_result(result: EvaluationResult, rows: int | None = None, file: IO[str]
     console.print(table)
     if len(shown) < len(result.outcomes):
         console.print(f"... and {len(result.outcomes) - len(shown)} more")
-    for failure in _one_of_each(result.failures):
+    for failure in one_of_each(result.failures):
         count = result.counts[failure.kind]
         console.print(Text(f"{count} {failure.kind}, such as example {failure.index}: {_clip(failure.message)}"))
     console.print(Text(result.summary()))
 
 
-def _one_of_each(failures: tuple[Failed, ...]) -> list[Failed]:
+def one_of_each(failures: tuple[Failed, ...]) -> list[Failed]:
+    """The first failure of each kind."""
     first: dict[str, Failed] = {}
     for failure in failures:
         first.setdefault(failure.kind, failure)

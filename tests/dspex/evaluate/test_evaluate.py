@@ -408,6 +408,15 @@ def test_a_listener_that_raises_does_not_end_the_evaluation(system, caplog):
     assert "on_event raised" in caplog.text
 
 
+def test_with_provide_traceback_one_of_each_kind_of_failure_is_logged(system, caplog):
+    plan = {f"q{n}": [KeyError(f"missing {n}")] for n in range(3)}
+    for wanted in (False, True):
+        Evaluate(devset=examples(4), metric=exact, provide_traceback=wanted)(Sometimes(plan))
+        assert [record.name for record in caplog.records] == ["dspex.evaluate"] * wanted
+    assert "KeyError: 'missing 0'" in caplog.text
+    assert "Traceback" in caplog.text
+
+
 def test_results_are_saved_where_they_are_wanted(system, tmp_path):
     table, listing = tmp_path / "r.csv", tmp_path / "r.json"
     Evaluate(devset=examples(3), metric=exact, save_as_csv=str(table))(Echo(), save_as_json=str(listing))

@@ -134,7 +134,7 @@ def test_progress_counts_scores_failures_tokens_and_time_left():
     assert progress.rate(102.0) == 2.0
     assert progress.eta(102.0) == 3.0
     line = progress_line(progress, 102.0)
-    for part in ("score 66.7", "1 failed (1 timeout)", "12.3k tokens", "$0.5000", "3 s left"):
+    for part in ("score 66.7", "1 failed (1 timeout)", "2.5 calls/s", "12.3k tokens", "$0.5000", "3 s left"):
         assert part in line
 
 
