@@ -217,9 +217,9 @@ class BaseLM:
     def load_state(cls, state: Mapping[str, Any], *, allow_unsafe: bool = False) -> Self:
         """The LM that `dump_state` described. Where its requests go is taken from the state only with
         `allow_unsafe`: a file from elsewhere must not send prompts, and the key in the environment, to an address of
-        its choice.
+        its choice. What starts with an underscore is a note of DSPy's (a class to import), and left out.
         """
-        known = {k: v for k, v in state.items() if k not in _NOT_OURS}
+        known = {k: v for k, v in state.items() if k not in _NOT_OURS and not k.startswith("_")}
         if not allow_unsafe:
             known = {k: v for k, v in known.items() if k not in ENDPOINT_PARAMS}
         return cls(**known)

@@ -17,15 +17,16 @@ from dspex._settings import settings
 
 from ._base import BaseLM, chunks_of
 from ._breaker import BreakerPolicy
-from ._budget import Budget, Reservation
+from ._budget import Budget
 from ._cached import request_key
+from ._deposit import Deposit
 from ._events import FALLBACK, Span, error_text
 from ._outcome import worth_a_fallback
 from ._outgoing import outgoing, request_headers
 from ._paid import pay
 from ._pool import Call, Pool, PoolOptions
 from ._providers import Endpoint, endpoint_of
-from ._reserve import most_tokens, reserve
+from ._reserve import most_tokens
 from ._retry import RetryPolicy
 from ._route import Route, on_loop
 from ._service import LmService, PoolKey
@@ -213,8 +214,8 @@ class LM(BaseLM):
         lm = LM(other, self.model_type, cache=self.cache, timeout=self.timeout) if isinstance(other, str) else other
         events = service.scheduler.events
         if events.wants(FALLBACK):
-            where = {"model": self.model, "to": lm.model, "error": error_text(error), "code": error.code}
-            events.emit(FALLBACK, {}, where)
+            where = {"model": self.model, "to": lm.model, "error": error_text(error, service.scheduler)}
+            events.emit(FALLBACK, {}, {**where, "code": error.code})
         return lm
 
     # --- streaming --------------------------------------------------------------------------------------------
@@ -323,9 +324,11 @@ class LM(BaseLM):
         )
         return call.bounded(deadline, pool.scheduler.clock.time(), not pool.gate.limiter.unlimited)
 
-    async def reserve_for(self, budget: Budget, request: LMRequest, call: Call) -> Reservation:
-        """Room in the budget for the most that this call may take."""
-        return await reserve(budget, self._endpoint.name, len(call.body), most_tokens(request))
+    def deposit_for(self, budget: Budget | None, request: LMRequest, call: Call) -> Deposit | None:
+        """What makes room in the budget for the most that each try of this call may take."""
+        if budget is None:
+            return None
+        return Deposit(budget, self._endpoint.name, len(call.body), most_tokens(request))
 
     def conceal(self, error: LMError) -> LMError:
         """Some providers quote the key that they reject."""

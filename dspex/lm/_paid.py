@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from dspex._errors import LMError
 from dspex._settings import settings
 
-from ._outcome import ambiguous, joined
+from ._outcome import joined
 from ._prices import prices
 from ._types import LMResponse
 from .wire import Source
 
 if TYPE_CHECKING:
-    from ._budget import Budget, Reservation
+    from ._deposit import Deposit
     from ._http1 import RawReply
     from ._lm import LM
     from ._types import LMRequest
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 async def pay(lm: LM, request: LMRequest, deadline: float | None) -> LMResponse:
     """The response, with its cost where the price is known. On the scheduler's loop. Raises the last LMError.
 
-    What may have been billed without an answer (cancelled in flight, reset, timed out) is booked in full.
+    What may have been billed without an answer (cancelled in flight, reset, timed out) is booked in full, each time.
     """
     endpoint = lm.endpoint
     n = request.params.get("n") or 1
@@ -38,41 +38,32 @@ async def pay(lm: LM, request: LMRequest, deadline: float | None) -> LMResponse:
     def read(reply: RawReply) -> LMResponse:
         return format.parse(source, reply.status, reply.headers, reply.body)
 
-    budget: Budget | None = settings.budget
-    reservation = await lm.reserve_for(budget, request, call) if budget is not None else None
+    deposit = lm.deposit_for(settings.budget, request, call)
     try:
-        response, sent = await pool.request(call, read)
+        response, sent = await pool.request(call, read, deposit)
     except BaseException as error:
-        if reservation is not None:
-            give_back(reservation, error)
+        if deposit is not None:
+            deposit.release()
         if isinstance(error, LMError):
             raise lm.conceal(error) from error.__cause__
         raise
-    settled = settle(endpoint.name, response, sent, reservation)
+    settled = settle(endpoint.name, response, sent, deposit)
     if call.tokens:
         pool.gate.limiter.settle(call.tokens, response.usage.total_tokens)
     return settled
 
 
-def settle(model: str, response: LMResponse, sent: int, reservation: Reservation | None) -> LMResponse:
+def settle(model: str, response: LMResponse, sent: int, deposit: Deposit | None) -> LMResponse:
     """The response with its cost and the HTTP requests that it took; the budget gets its change. `model` is
     "provider/model".
     """
     usage = response.usage
     price = prices.price_of(model)
     cost = price.cost(usage) if price is not None else None
-    if reservation is not None:
-        reservation.settle(cost, usage.total_tokens)
+    if deposit is not None:
+        deposit.settle(cost, usage.total_tokens)
     if sent > 1:
         usage = replace(usage, requests=sent)
     elif cost is None:
         return response
     return LMResponse(response.outputs, usage, response.model, response.id, cost, response.cached, response.provider)
-
-
-def give_back(reservation: Reservation, error: BaseException) -> None:
-    """A reservation whose call failed: booked in full when it may have been billed all the same."""
-    if ambiguous(error):
-        reservation.settle(None, reservation.tokens)
-    else:
-        reservation.release()

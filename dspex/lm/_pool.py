@@ -12,6 +12,7 @@ from dspex._errors import LMError, LMRateLimitError, LMTransportError
 from supervision import ChildSpec, DynamicSupervisor, start_child, terminate_child
 
 from ._breaker import Breaker, BreakerPolicy, failure_of
+from ._deposit import Deposit
 from ._events import RETRY, error_text
 from ._feed import Feed, Head
 from ._gate import Gate, Slot
@@ -148,18 +149,26 @@ class Pool:
         self._workers -= 1
         terminate_child(self.supervisor, slot.ref)
 
-    async def request(self, call: Call, read: Callable[[RawReply], T]) -> tuple[T, int]:
+    async def request(self, call: Call, read: Callable[[RawReply], T], deposit: Deposit | None = None) -> tuple[T, int]:
         """(what `read` makes of the reply, how many requests were sent). `read` raises what the reply means otherwise.
 
-        Retries as `call.retry` says; a retry that waits holds no worker. Raises the last LMError.
+        Retries as `call.retry` says; a retry that waits holds no worker. Raises the last LMError. Each try has its
+        room in the budget, if there is a `deposit`, before it is sent.
         """
         sent = 0
 
         async def attempt() -> T:
             nonlocal sent
+            if deposit is not None:
+                await deposit.make()
             slot = await self.gate.enter(call.tokens)
             sent += 1
-            return await self._exchange(slot, call, read)
+            try:
+                return await self._exchange(slot, call, read)
+            except BaseException as error:
+                if deposit is not None:
+                    deposit.failed(error)
+                raise
 
         try:
             return await self.retried(attempt, call), sent
@@ -254,8 +263,8 @@ class Pool:
         self.retries += 1
         events = self.scheduler.events
         if events.wants(RETRY):
-            code = getattr(error, "code", None)
-            events.emit(RETRY, {"wait": wait}, {"pool": self.name, "error": error_text(error), "code": code})
+            words, code = error_text(error, self.scheduler), getattr(error, "code", None)
+            events.emit(RETRY, {"wait": wait}, {"pool": self.name, "error": words, "code": code})
 
     async def _sleep(self, seconds: float) -> None:
         # A coroutine function, since tenacity does not await what a plain function returns.

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from dspex._errors import LMError, LMRateLimitError, LMTimeoutError
 from dspex._settings import settings
 
-from ._paid import give_back, settle
+from ._paid import settle
 from ._route import on_loop
 from ._sse import EventReader, EventTooLargeError
 from .wire import Source
 
 if TYPE_CHECKING:
-    from ._budget import Budget, Reservation
+    from ._deposit import Deposit
     from ._gate import Slot
     from ._lm import LM
     from ._messages import OpenStream
@@ -43,7 +43,7 @@ class HostedStream:
     async def chunks(self) -> AsyncIterator[StreamChunk]:
         """The pieces. On any event loop."""
         scheduler = self._route.scheduler
-        pool, slot, message, reservation = await on_loop(scheduler, self._opened())
+        pool, slot, message, deposit = await on_loop(scheduler, self._opened())
         assembler, events = self._lm.endpoint.format.assembler(self._source), EventReader()
         failure: LMError | None = None
         try:
@@ -54,7 +54,7 @@ class HostedStream:
             for event, data in events.close():
                 for chunk in assembler.feed(event, data):
                     yield chunk
-            self.response = settle(self._lm.endpoint.name, assembler.response(), self._sent, reservation)
+            self.response = settle(self._lm.endpoint.name, assembler.response(), self._sent, deposit)
         except EventTooLargeError as error:
             failure = LMError(str(error), code="too_large", provider=self._source.provider, model=self._source.model)
             raise failure from error
@@ -64,10 +64,10 @@ class HostedStream:
         finally:
             whole = self.response is not None
             scheduler.call_soon(pool.close_stream, slot, message, failure, not whole)
-            if reservation is not None and not whole:
-                reservation.settle(None, reservation.tokens)  # how much was billed is not known
+            if deposit is not None and not whole:
+                deposit.forfeit()
 
-    async def _opened(self) -> tuple[Pool, Slot, OpenStream, Reservation | None]:
+    async def _opened(self) -> tuple[Pool, Slot, OpenStream, Deposit | None]:
         try:
             async with asyncio.timeout(self._left()):
                 return await self._open()
@@ -96,19 +96,28 @@ class HostedStream:
                 return
             yield piece
 
-    async def _open(self) -> tuple[Pool, Slot, OpenStream, Reservation | None]:
+    async def _open(self) -> tuple[Pool, Slot, OpenStream, Deposit | None]:
         """The stream whose head has come, with a status of success. On the loop."""
         lm, route = self._lm, self._route
         pool = lm.to_pool()
         call = lm.outgoing(self._request, self._deadline, pool, stream=True)
-        budget: Budget | None = settings.budget
-        reservation = await lm.reserve_for(budget, self._request, call) if budget is not None else None
+        deposit = lm.deposit_for(settings.budget, self._request, call)
 
         async def attempt() -> Any:
+            if deposit is not None:
+                await deposit.make()
             self._sent += 1
+            try:
+                return await opened()
+            except BaseException as error:
+                if deposit is not None:
+                    deposit.failed(error)
+                raise
+
+        async def opened() -> tuple[Pool, Slot, OpenStream, Deposit | None]:
             slot, message, head = await pool.open_stream(call)
             if 200 <= head.status < 300:
-                return pool, slot, message, reservation
+                return pool, slot, message, deposit
             try:
                 body = b"".join([piece async for piece in message.feed.pieces()])
                 lm.endpoint.format.parse(self._source, head.status, head.headers, body)
@@ -123,11 +132,11 @@ class HostedStream:
             raise AssertionError("a reply that is not 2xx parses as an error")
 
         try:
-            opened: tuple[Pool, Slot, OpenStream, Reservation | None] = await pool.retried(attempt, call)
-            return opened
+            found: tuple[Pool, Slot, OpenStream, Deposit | None] = await pool.retried(attempt, call)
+            return found
         except BaseException as error:
-            if reservation is not None:
-                give_back(reservation, error)
+            if deposit is not None:
+                deposit.release()
             if isinstance(error, LMError):
                 raise lm.conceal(error) from error.__cause__
             raise

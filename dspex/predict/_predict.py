@@ -23,7 +23,6 @@ __all__ = ["Predict"]
 
 _log = logging.getLogger("dspex")
 _OPTIONS = frozenset({"signature", "demos", "config", "lm"})
-_ITS_CLASS = "_dspy_lm_class"  # in the state of DSPy's language models: a class to import, which we never do
 _WARM = 0.7  # several completions at temperature 0 would all be the same
 
 
@@ -243,5 +242,4 @@ def _loaded_lm(state: Mapping[str, Any] | None, allow_unsafe: bool) -> Any:
         return None
     from dspex.lm import LM
 
-    own = {name: value for name, value in state.items() if name != _ITS_CLASS}
-    return LM.load_state(own, allow_unsafe=allow_unsafe)
+    return LM.load_state(state, allow_unsafe=allow_unsafe)

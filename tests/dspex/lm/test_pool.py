@@ -316,7 +316,55 @@ def test_what_may_have_been_billed_is_booked(scheduler: Scheduler) -> None:
         assert purse.spent_tokens == before
 
 
+def test_a_retry_after_an_answer_that_was_lost_is_booked_beside_the_one_that_came(scheduler: Scheduler) -> None:
+    with FaultServer(faults=script("reset_mid_body", "error_500", "reset_mid_body")) as server:
+        with budget(tokens=10_000) as purse, track_usage() as tracker:
+            lm(server, max_tokens=10)("item-1")
+        reserved = int(server.requests[0].headers["content-length"]) + 10
+    assert tracker.total.requests == 4
+    # Each of the two that broke off may have taken all of its reservation; the one that was refused took nothing.
+    assert purse.spent_tokens - tracker.total.total_tokens == 2 * reserved
+
+
+def test_a_retry_that_the_budget_does_not_cover_is_not_sent(scheduler: Scheduler) -> None:
+    with FaultServer(faults=always("reset_mid_body")) as server, budget(tokens=150) as purse:
+        with pytest.raises(BudgetExceededError) as caught:
+            lm(server, max_tokens=10)("item-1")
+        assert len(server.requests) == 1
+    assert purse.spent_tokens == caught.value.spent <= 150
+    assert isinstance(caught.value.__context__, LMTransportError)
+
+
+def test_a_call_that_was_never_sent_costs_nothing(scheduler: Scheduler) -> None:
+    with FaultServer(faults=always("hang")) as server, budget(tokens=10_000) as purse:
+        model = lm(server, max_in_flight=1, max_tokens=10)
+
+        async def two() -> None:
+            first, second = asyncio.ensure_future(model.acall("item-1")), asyncio.ensure_future(model.acall("item-2"))
+            await scheduler.run_blocking(server.wait_until, "in_flight", 1)
+            second.cancel()
+            await asyncio.wait([second])
+            assert purse.spent_tokens == 0
+            first.cancel()
+            await asyncio.wait([first])
+
+        scheduler.submit(two()).get()
+        assert purse.spent_tokens > 10
+
+
 # --- streams
+
+
+def test_a_stream_that_is_begun_again_after_a_lost_answer_is_booked_twice(scheduler: Scheduler) -> None:
+    async def go(model: LM) -> None:
+        async for _ in stream(model, "item-5"):
+            pass
+
+    with FaultServer(faults=first_attempts("reset")) as server, budget(tokens=10_000) as purse:
+        with track_usage() as tracker:
+            asyncio.run(go(lm(server, max_tokens=10)))
+    assert tracker.total.requests == 2
+    assert purse.spent_tokens > tracker.total.total_tokens + 10
 
 
 def stream(model: LM, prompt: str) -> Any:
