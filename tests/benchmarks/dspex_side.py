@@ -53,7 +53,7 @@ PROGRAMS = {"none": lambda: dspex.Predict("question -> answer"), "sync": Answer,
 
 def setup(job: Any) -> Any:
     """The running system, the spawned program and the examples."""
-    sys.path.insert(0, str(Path(__file__).parent))  # for `dspex_metric`, here and in the processes of the metric
+    sys.path.append(str(Path(__file__).parent))  # for `dspex_metric`, here and in the processes of the metric
     transport = None
     if "certificate" in job.opts:
         transport = DirectTransport(tls=ssl.create_default_context(cafile=job.opts["certificate"]))
@@ -100,7 +100,7 @@ def evaluated(system: Any, program: Any, examples: list[Any], job: Any) -> list[
             **executor,
         )
         result = evaluate(program)
-    return [getattr(prediction, "answer", None) for _, prediction, _ in result.results]
+    return [None if score is None else prediction.answer for _, prediction, score in result.results]
 
 
 def called(system: Any, program: Any, examples: list[Any], job: Any) -> list[Any]:
