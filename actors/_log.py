@@ -18,4 +18,4 @@ def logger(name: str, **bound: Any) -> Any:
 
     if structlog.is_configured():
         return structlog.get_logger(name).bind(**bound)
-    return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), name).bind(**bound)
+    return structlog.wrap_logger(structlog.PrintLogger(sys.stderr)).bind(**bound)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors._errors import ForkedError, NoSchedulerError
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Population"]
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 class Population:
     """The living actors of one scheduler.  Every operation takes the same time however many there are."""
 
@@ -36,6 +41,9 @@ class Population:
         self.dead_letters = 0
         self.crashes: dict[str, int] = {}
         self.dying: list[Process] = []  # whose ends are being told at this moment, from threads of their own
+        self.shown: Callable[[Any], Any] = _as_it_is
+        """What may be seen of an exit reason or of a text, in events, logs and trees: replace it where these may quote
+        what is not to be seen."""
         self._ids = itertools.count(1)
         self._actors: dict[int, Process] = {}
         self._orphans: set[Orphan] = set()
@@ -73,7 +81,8 @@ class Population:
         topic = "actor.crashed" if type(reason) is Crash else "actor.ended"
         if self.events.wants(topic):
             parent = None if actor.parent is None else str(actor.parent)
-            metadata = {"actor": str(ref), "class": type(actor).__qualname__, "reason": reason, "parent": parent}
+            seen = self.shown(reason)
+            metadata = {"actor": str(ref), "class": type(actor).__qualname__, "reason": seen, "parent": parent}
             self.events.emit(topic, {}, metadata)
 
     def claim(self, name: Any, ref: ActorRef[Any]) -> None:

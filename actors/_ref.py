@@ -48,7 +48,7 @@ class ActorRef(pykka.ActorRef[A]):
         return f"{self.actor_class.__qualname__}#{self.id}" + (f" {self.name!r}" if self.name is not None else "")
 
     def __repr__(self) -> str:
-        state = "" if self.exit_reason is None else f" ended: {self.exit_reason}"
+        state = "" if self.exit_reason is None else f" ended: {self.scheduler.shown(self.exit_reason)}"
         return f"<ActorRef {self}{state}>"
 
     def __reduce__(self) -> Any:

@@ -60,8 +60,6 @@ class Scheduler(Timers, Population):
         Timers.__init__(self, name, clock if clock is not None else LoopClock())
         Population.__init__(self)
         self.rng = random.Random(seed)
-        self.describe: Callable[[object], str] = str
-        """Puts an exit reason into words for the log: replace it where reasons may quote what is not to be seen."""
         self.blocking: set[CodeType] = set()
         self.suspects: set[CodeType] = set()  # code run by handlers for others: marked in their place when it blocks
         self.hub: greenlet

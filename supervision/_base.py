@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
 from contextvars import ContextVar
 from inspect import isawaitable
@@ -197,12 +198,13 @@ class BaseSupervisor(AsyncActor):
         return None
 
     def _publish(self, report: Report) -> None:
+        report = dataclasses.replace(report, reason=self.scheduler.shown(report.reason))
         if self._log is None:
             self._log = logger("supervision", supervisor=self.path)
         self._log.warning(
             f"supervisor.{report.context}",
             child=str(report.child),
-            reason=self.scheduler.describe(report.reason),
+            reason=str(report.reason),
             **({"deterministic": True, "identical": report.identical} if report.deterministic else {}),
         )
         events = self.scheduler.events

@@ -81,7 +81,7 @@ def _own(ref: ActorRef[Any], path: str, supervisor: BaseSupervisor | None, stack
         "handled": seen.handled,
         "busy": busy,
         "uptime": None,
-        "last_exit": None if ref.exit_reason is None else str(ref.exit_reason),
+        "last_exit": None if ref.exit_reason is None else str(ref.scheduler.shown(ref.exit_reason)),
         "children": [],
     }
     shown = getattr(ref._process, "tree_metrics", None)
@@ -123,7 +123,7 @@ def _child(child: Child, path: str, table: ChildTable, parent: ActorRef[Any], no
         significant=spec.significant,
         shutdown=spec.shutdown,
         restarts=child.restarts,
-        last_exit=None if child.last_exit is None else str(child.last_exit),
+        last_exit=None if child.last_exit is None else str(parent.scheduler.shown(child.last_exit)),
     )
     return node
 

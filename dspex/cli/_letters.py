@@ -1,4 +1,4 @@
-"""`dspex deadletters`: what could not be delivered or handled, and the inputs that killed their workers."""
+"""`dspex deadletters`: calls that reached no program."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dspex.control import OperationError
 
 __all__ = ["register"]
 
-letters = typer.Typer(invoke_without_command=True, help="Dead letters and quarantined inputs.")
+letters = typer.Typer(invoke_without_command=True, help="Calls that reached no program.")
 
 LetterId = Annotated[str, typer.Argument(metavar="ID", help="A letter's id; its first characters do.")]
 
 
 @letters.callback()
 def _all(context: typer.Context, location: Store_ = None, as_json: AsJson = False) -> None:
-    """Dead letters and quarantined inputs."""
+    """Calls that reached no program."""
     if context.invoked_subcommand is None:
         list_(location, False, as_json)
 

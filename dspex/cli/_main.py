@@ -34,6 +34,7 @@ _VERBS: Final = {
     "scale": "_steer",
     "runs": "_runs",
     "deadletters": "_letters",
+    "quarantine": "_quarantine",
     "eval": "_work",
     "optimize": "_work",
     "serve": "_serve",

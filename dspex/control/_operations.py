@@ -6,12 +6,12 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from actors import ActorDeadError, ActorRef, Timeout
+from actors import ActorDeadError, ActorRef, Event, EventStream, Timeout
 from dspex.control._errors import OperationError
 from dspex.control._fold import fold
 from dspex.control._top import SORTS, Counted, reading
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["operations"]
 
 _PATIENCE = 5.0
+_UNREAD = 1000  # events that wait for a slow client
 
 
 def operations(system: System) -> tuple[dict[str, Operation], dict[str, Stream]]:
@@ -47,7 +48,9 @@ def operations(system: System) -> tuple[dict[str, Operation], dict[str, Stream]]
             "hello": doing.hello,
             "inspect": doing.inspect,
             "recent_events": doing.recent_events,
+            "reload_quarantine": doing.reload_quarantine,
             "replay": doing.replay,
+            "replay_input": doing.replay_input,
             "restart": doing.restart,
             "resume": doing.resume,
             "run_cancel": doing.run_cancel,
@@ -183,15 +186,23 @@ class _Operations:
     @contextmanager
     def events(self, args: Mapping[str, Any]) -> Iterator[AsyncIterator[Any]]:
         """Events as they happen."""
+        given = [str(topic) for topic in args.get("topics") or [""]]
+        topics = {topic for topic in given if not any(topic != other and _is_below(topic, other) for other in given)}
+        # One stream for all: events reach the client in their order, and what a slow one loses is the oldest of all.
+        stream: EventStream[Event] = EventStream(_UNREAD)
+        subscriptions = [self._system.events.subscribe(topic, stream.push) for topic in topics]
+        try:
+            yield self._told(stream)
+        finally:
+            for subscription in subscriptions:
+                subscription.close()
+            stream.close(discard=True)
+
+    async def _told(self, stream: EventStream[Event]) -> AsyncIterator[Any]:
         from dspex.system import event_json
 
-        topics = list(args.get("topics") or [""])
-        streams = [self._system.events.stream(topic) for topic in topics]
-        try:
-            yield _merged(streams, event_json)
-        finally:
-            for stream in streams:
-                stream.close()
+        async for event in stream:
+            yield event_json(event, self._system.redactor)
 
     # -- steering
 
@@ -303,6 +314,17 @@ class _Operations:
         except LookupError as error:
             raise OperationError("unknown_letter", str(error)) from error
 
+    def replay_input(self, args: Mapping[str, Any]) -> Any:
+        """Give a quarantined input to its program once more."""
+        try:
+            return self._system.replay_input(str(args.get("key")), timeout=_patience(args))
+        except LookupError as error:
+            raise OperationError("unknown_input", str(error)) from error
+
+    def reload_quarantine(self, args: Mapping[str, Any]) -> Any:
+        """Look again at what is set aside."""
+        self._system.poison.reload()
+
 
 def _path(args: Mapping[str, Any]) -> str:
     path = args.get("path")
@@ -332,24 +354,8 @@ def _waited(reply: Any, patience: float) -> Any:
         raise OperationError("refused", str(error)) from error
 
 
-async def _merged(streams: list[Any], to_json: Callable[[Any], dict[str, Any]]) -> AsyncIterator[Any]:
-    if len(streams) == 1:
-        async for event in streams[0]:
-            yield to_json(event)
-        return
-    queue: asyncio.Queue[Any] = asyncio.Queue(1000)
-
-    async def pour(stream: Any) -> None:
-        async for event in stream:
-            await queue.put(event)
-
-    tasks = [asyncio.ensure_future(pour(stream)) for stream in streams]
-    try:
-        while True:
-            yield to_json(await queue.get())
-    finally:
-        for task in tasks:
-            task.cancel()
+def _is_below(topic: str, other: str) -> bool:
+    return not other or topic.startswith(f"{other}.")
 
 
 def _version() -> str:

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from actors._log import logger
 from dspex.control import _wire as wire
 from dspex.control._errors import OperationError, SocketPathError, WireError
 from dspex.control._sockets import listens
@@ -39,11 +40,21 @@ class ControlServer:
     """
 
     def __init__(
-        self, path: Path, operations: Mapping[str, Operation], streams: Mapping[str, Stream] | None = None
+        self,
+        path: Path,
+        operations: Mapping[str, Operation],
+        streams: Mapping[str, Stream] | None = None,
+        *,
+        redact: Callable[[str], str] = str,
     ) -> None:
+        """
+        Args:
+            redact: what may be told of an error's text.
+        """
         self.path = path
         self._operations = dict(operations)
         self._streams = dict(streams or {})
+        self._redact = redact
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="dspex-control-op")
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -165,11 +176,15 @@ class ControlServer:
         try:
             result = await loop.run_in_executor(self._threads, operation, asked.args)
             return wire.answer(asked.id, result)
-        except OperationError as error:
-            return wire.failure(asked.id, error.kind, str(error))
         except Exception as error:  # noqa: BLE001  the socket's edge: a broken operation must not end the connection
-            _log().exception("control operation failed", op=asked.op)
-            return wire.failure(asked.id, "internal", f"{type(error).__name__}: {error}")
+            return self._failure(asked, error)
+
+    def _failure(self, asked: wire.Request, error: Exception) -> bytes:
+        if isinstance(error, OperationError):
+            return wire.failure(asked.id, error.kind, self._redact(str(error)))
+        words = self._redact(f"{type(error).__name__}: {error}")
+        logger("dspex.control").error("control operation failed", op=asked.op, error=words)
+        return wire.failure(asked.id, "internal", words)
 
     async def _stream(self, asked: wire.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         gone = asyncio.ensure_future(reader.read())
@@ -189,8 +204,10 @@ class ControlServer:
                         await self._send(writer, wire.answer(asked.id, None))
                         return
                     await self._send(writer, wire.item(asked.id, value))
-        except OperationError as error:
-            await self._send(writer, wire.failure(asked.id, error.kind, str(error)))
+        except (ConnectionError, TimeoutError):
+            raise  # the client's doing
+        except Exception as error:  # noqa: BLE001  as above
+            await self._send(writer, self._failure(asked, error))
         finally:
             gone.cancel()
 
@@ -198,12 +215,6 @@ class ControlServer:
         writer.write(line)
         async with asyncio.timeout(_WRITE_SECONDS):
             await writer.drain()
-
-
-def _log() -> Any:
-    import structlog  # takes longer to import than all of this: when something has to be said
-
-    return structlog.get_logger("dspex.control")
 
 
 async def _next(iterator: AsyncIterator[Any]) -> Any:

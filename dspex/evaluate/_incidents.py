@@ -68,7 +68,9 @@ class Incidents:
 
     def words(self, error: BaseException | None) -> str | None:
         """What may be said of an error."""
-        return None if error is None or self.private else f"{type(error).__name__}: {error}"
+        if error is None or self.private:
+            return None
+        return self._system.redactor.text(f"{type(error).__name__}: {error}")
 
     def _strike(self, example: Any, error: BaseException | None) -> None:
         inputs = example.inputs() if hasattr(example, "inputs") else example

@@ -44,15 +44,15 @@ LIMITER_RESUMED = "lm.limiter.resumed"
 _numbers = count(1)
 
 
-def error_text(error: BaseException) -> str | None:
-    """What an event may say of an error: providers quote prompts in theirs."""
-    return None if settings.redact_prompts else str(error)
+def error_text(error: BaseException, scheduler: Scheduler) -> str | None:
+    """What an event may say of an error: providers quote prompts in theirs, and keys."""
+    return None if settings.redact_prompts else str(scheduler.shown(str(error)))
 
 
 class Span:
     """The events of one call, from start to stop or exception."""
 
-    __slots__ = ("_began", "_events", "_known", "_time")
+    __slots__ = ("_began", "_events", "_known", "_scheduler", "_time")
 
     @classmethod
     def of(cls, scheduler: Scheduler, model: str, provider: str, request: LMRequest) -> Span | None:
@@ -63,6 +63,7 @@ class Span:
         return cls(scheduler, model, provider, request)
 
     def __init__(self, scheduler: Scheduler, model: str, provider: str, request: LMRequest) -> None:
+        self._scheduler = scheduler
         self._events = scheduler.events
         self._time = scheduler.clock.time
         self._began = self._time()
@@ -92,6 +93,6 @@ class Span:
             "kind": type(error).__name__,
             "code": getattr(error, "code", None),
             "status": getattr(error, "status", None),
-            "error": error_text(error),
+            "error": error_text(error, self._scheduler),
         }
         self._events.emit(EXCEPTION, {"duration": self._time() - self._began}, {**self._known, **failed})

@@ -79,7 +79,7 @@ class Lifetime(Services):
         self._state = "running"
         self.started_at = time.time()
         self.instance = sum(1 for other in _current.running_systems() if other.name == self.name)
-        self.scheduler.describe = self.redactor.reason
+        self.scheduler.shown = self.redactor.shown
         for secret in secrets_of(self.lm, self.config):
             self.conceal(secret)
         self._lm_service = lm_part(self._whole)

@@ -74,7 +74,7 @@ class ControlKeeper(AsyncActor):
         chosen = system.config.control_socket
         try:
             path = Path(chosen) if isinstance(chosen, str) else socket_path(system.name, instance=system.instance)
-            server = ControlServer(path, *operations(system))
+            server = ControlServer(path, *operations(system), redact=system.redactor.text)
             server.start()
         except (SocketPathError, OSError) as error:
             system.problems["control"] = f"no control socket: {error}"

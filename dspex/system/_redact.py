@@ -44,11 +44,15 @@ class Redactor:
         """The crash as it may be shown and kept."""
         return replace(crash.summary(), message=self.words(crash.message))
 
-    def reason(self, reason: object) -> str:
-        """An exit reason, or another reason, in words."""
+    def shown(self, reason: Any) -> Any:
+        """An exit reason or a text as it may be shown; anything else as it is."""
         if isinstance(reason, Crash):
-            return str(self.crash(reason))
-        return self.text(str(reason))
+            return self.crash(reason)
+        return self.text(reason) if isinstance(reason, str) else reason
+
+    def reason(self, reason: ExitReason) -> str:
+        """An exit reason in words."""
+        return self.text(str(self.shown(reason)))
 
     def metadata(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Metadata of an event as JSON values.  What is no plain value becomes text, or just the name of its class."""

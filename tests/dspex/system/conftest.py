@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,3 +29,10 @@ def make() -> Iterator[Make]:
     yield new
     for system in made:
         system.close()
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory with a short name: a unix socket's path is short."""
+    with tempfile.TemporaryDirectory(prefix="dx") as directory:
+        yield Path(directory)
