@@ -36,49 +36,94 @@ def chat_model(server: LocalServer, **options: Any) -> LM:
     return text_model(server, **{"model_type": "chat", "max_tokens": 48, **options})
 
 
-def all_at_once(program: Any, inputs: list[dict[str, Any]]) -> list[Any]:
+def all_at_once(program: Any, inputs: list[dict[str, Any]], errors: bool = False) -> list[Any]:
     async def ask() -> list[Any]:
-        return await asyncio.gather(*(program.acall(**each) for each in inputs))
+        return await asyncio.gather(*(program.acall(**each) for each in inputs), return_exceptions=errors)
 
     return asyncio.run(ask())
 
 
-@pytest.mark.parametrize("count", [24, pytest.param(100, marks=pytest.mark.long)])
-def test_zero_shot_sentiment_is_mostly_right_and_never_out_of_form(
-    count: int, local_server: LocalServer, system: System
-) -> None:
-    rows = split(sentiment(), train=0, dev=0, test=count, seed=1).test
+def test_zero_shot_sentiment_is_mostly_right_and_never_out_of_form(local_server: LocalServer, system: System) -> None:
+    rows = split(sentiment(), train=0, dev=0, test=100, seed=1).test
     examples = [row.with_inputs("review") for row in rows]
     with dspex.context(lm=text_model(local_server), adapter=dspex.PlainAdapter()):
         evaluate = dspex.Evaluate(devset=examples, metric=same_sentiment, num_workers=4, display_progress=False)
         result = evaluate(dspex.Predict(Sentiment))
-    assert len(result.results) == count
+    assert len(result.results) == len(rows)
     assert list(result.failures) == []
     assert {prediction.sentiment for _, prediction, _ in result.results} <= set(SENTIMENTS)
-    print(f"zero-shot, PlainAdapter: {result.score} percent of {count}")
-    # The bare requests beside this file score 85: three standard errors below.
-    assert result.score >= 85 - 3 * 36 / count**0.5
+    print(f"zero-shot, PlainAdapter: {result.score} percent")
+    # 87 where this was written, which is what bare requests score; three standard errors below.
+    assert result.score >= 77
 
 
 def same_sentiment(example: Any, prediction: Any, trace: Any = None) -> bool:
     return bool(example.sentiment == prediction.sentiment)
 
 
-ADAPTERS = ["PlainAdapter", "JSONAdapter"]
+ENFORCED = {
+    "plain over completions": (text_model, dspex.PlainAdapter()),
+    "plain over chat": (chat_model, dspex.PlainAdapter()),
+    "json": (chat_model, dspex.JSONAdapter()),
+    "chat, json when that fails": (chat_model, dspex.ChatAdapter()),
+    "xml, json when that fails": (chat_model, dspex.XMLAdapter()),
+}
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("name", ENFORCED)
 def test_where_a_schema_is_enforced_a_small_model_brings_typed_answers(
     name: str, local_server: LocalServer, system: System
 ) -> None:
     # So small a model keeps to no form by itself: what saves the answer is the schema that the endpoint enforces.
-    lm = chat_model(local_server)
-    adapter = getattr(dspex, name)()
-    with dspex.context(lm=lm, adapter=adapter), dspex.track_usage() as tracker:
-        answers = all_at_once(dspex.Predict(Sentiment), [{"review": review} for review in REVIEWS])
+    model, adapter = ENFORCED[name]
+    with dspex.context(lm=model(local_server), adapter=adapter), dspex.track_usage() as tracker:
+        answers = all_at_once(dspex.Predict(Sentiment), [{"review": review} for review in REVIEWS[:2]])
     assert {answer.sentiment for answer in answers} <= set(SENTIMENTS)
     assert tracker.total.completion_tokens > 0
-    assert tracker.calls >= len(REVIEWS)
+    assert tracker.calls >= len(answers)
+
+
+@pytest.mark.parametrize("kind", [dspex.ChatAdapter, dspex.XMLAdapter])
+def test_where_nothing_is_enforced_the_answer_is_typed_or_the_error_has_the_raw_reply(
+    kind: Any, local_server: LocalServer, system: System
+) -> None:
+    lm = chat_model(local_server, max_tokens=30)
+    with dspex.context(lm=lm, adapter=kind(use_json_adapter_fallback=False)):
+        replies = all_at_once(dspex.Predict(Sentiment), [{"review": review} for review in REVIEWS[:2]], errors=True)
+    for reply in replies:
+        if isinstance(reply, dspex.AdapterParseError):
+            assert reply.lm_response in [entry["outputs"][0] for entry in lm.history]
+        else:
+            assert reply.sentiment in SENTIMENTS
+
+
+def test_two_steps_an_answer_in_prose_and_then_its_fields(local_server: LocalServer, system: System) -> None:
+    first, second = chat_model(local_server, max_tokens=24), chat_model(local_server, max_tokens=24)
+    extraction = dspex.TwoStepAdapter(second)
+    with dspex.context(lm=first, adapter=extraction):
+        assert dspex.Predict(Sentiment)(review=REVIEWS[0]).sentiment in SENTIMENTS
+    assert (len(first.history), len(second.history) > 0) == (1, True)
+
+
+def test_an_agent_uses_its_tools_and_what_a_tool_refuses_is_an_observation(
+    local_server: LocalServer, system: System
+) -> None:
+    asked = []
+
+    def weather(city: str) -> str:
+        """What the weather in a city is."""
+        asked.append(city)
+        return f"It is sunny in {city}."
+
+    with dspex.context(lm=chat_model(local_server, max_tokens=60), adapter=dspex.JSONAdapter()):
+        agent = dspex.ReAct("question -> answer", tools=[weather], max_iters=1)
+        prediction = agent(question="What is the weather in Paris?")
+    steps = [key for key in prediction.trajectory if key.startswith("tool_name_")]
+    assert steps
+    assert {prediction.trajectory[step] for step in steps} <= {"weather", "finish"}
+    observations = [prediction.trajectory[step.replace("tool_name", "observation")] for step in steps]
+    assert all(city in " ".join(map(str, observations)) for city in asked)
+    assert isinstance(prediction.answer, str)
 
 
 def test_a_chain_of_thought_reasons_before_it_answers(local_server: LocalServer, system: System) -> None:
