@@ -22,7 +22,7 @@ from dspex.control._sockets import SystemSocket, choose, running, runtime_direct
 from dspex.control._wire import VERSION
 
 if TYPE_CHECKING:
-    from dspex.control._operations import operations
+    from dspex.control._operations import WAITING, operations
     from dspex.control._server import ControlServer, Operation, Stream
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Stream",
     "SystemSocket",
     "VERSION",
+    "WAITING",
     "WireError",
     "choose",
     "operations",
@@ -46,7 +47,13 @@ __all__ = [
     "socket_path",
 ]
 
-_LAZY = {"ControlServer": "_server", "Operation": "_server", "Stream": "_server", "operations": "_operations"}
+_LAZY = {
+    "ControlServer": "_server",
+    "Operation": "_server",
+    "Stream": "_server",
+    "WAITING": "_operations",
+    "operations": "_operations",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,8 @@ from dspex.control import _wire as wire
 from dspex.control._errors import ControlTimeoutError, NoSystemError, WireError
 
 __all__ = ["Client"]
+
+_AGAIN = 0.02
 
 
 class Client:
@@ -30,11 +33,20 @@ class Client:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout)
         try:
-            self._socket.connect(os.fspath(path))
+            self._connect(os.fspath(path), time.monotonic() + timeout)
         except OSError as error:
             self._socket.close()
             raise NoSystemError(f"no system answers on {path} ({error.strerror or error}): see `dspex ps`") from error
         self._lines = self._socket.makefile("rb")
+
+    def _connect(self, path: str, deadline: float) -> None:
+        while True:
+            try:
+                return self._socket.connect(path)
+            except BlockingIOError:  # so many want to be let in that the system's queue is full: not its absence
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_AGAIN)
 
     def request(self, op: str, **args: Any) -> Any:
         """The system's answer.

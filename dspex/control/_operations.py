@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actors import ActorDeadError, ActorRef, Event, EventStream, Timeout
 from dspex.control._errors import OperationError
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from dspex.control._server import Operation, Stream
     from dspex.system import System
 
-__all__ = ["operations"]
+__all__ = ["WAITING", "operations"]
+
+WAITING: Final = frozenset({"replay", "replay_input", "restart", "run_cancel", "runs", "stop"})
+"""The operations that wait for actors, and so for the loop."""
 
 _PATIENCE = 5.0
 _UNREAD = 1000  # events that wait for a slow client
@@ -181,7 +184,8 @@ class _Operations:
 
     def recent_events(self, args: Mapping[str, Any]) -> Any:
         """The last events that are worth remembering."""
-        return self._system.recorder.recent(list(args.get("topics") or []), int(args.get("limit", 50)))
+        limit = int(_number(args, "limit", 50, 1, 100_000))
+        return self._system.recorder.recent([str(topic) for topic in args.get("topics") or []], limit)
 
     @contextmanager
     def events(self, args: Mapping[str, Any]) -> Iterator[AsyncIterator[Any]]:
@@ -269,7 +273,7 @@ class _Operations:
 
     def scale(self, args: Mapping[str, Any]) -> Any:
         """Change the number of workers."""
-        path, workers = _path(args), int(args.get("workers", 0))
+        path, workers = _path(args), int(_number(args, "workers", 0, 0, 1_000_000))
         try:
             self._system.scale(path, workers)
         except (ValueError, LookupError) as error:

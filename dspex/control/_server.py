@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,8 +29,10 @@ Stream: TypeAlias = Callable[[Mapping[str, Any]], contextlib.AbstractContextMana
 """Arguments in, items out until the client goes away."""
 
 _CLIENTS = 64
+_BACKLOG = 1024
 _WRITE_SECONDS = 5.0
 _WRITE_BYTES = 4 << 20
+_DISCARDED = 64 * 1024
 
 
 class ControlServer:
@@ -45,20 +47,25 @@ class ControlServer:
         operations: Mapping[str, Operation],
         streams: Mapping[str, Stream] | None = None,
         *,
+        waiting: Collection[str] = (),
         redact: Callable[[str], str] = str,
     ) -> None:
         """
         Args:
+            waiting: the operations that may wait for the system.  However many of them do, the others are answered.
             redact: what may be told of an error's text.
         """
         self.path = path
         self._operations = dict(operations)
         self._streams = dict(streams or {})
         self._redact = redact
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix="dspex-control-op")
+        self._waiting = frozenset(waiting)
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="dspex-control-op")
+        self._patient_threads = ThreadPoolExecutor(8, thread_name_prefix="dspex-control-wait")
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._idle: dict[asyncio.Task[None], None] = {}  # those that ask nothing now, the longest first
         self._stop: asyncio.Event | None = None
         self._error: OSError | None = None
 
@@ -87,7 +94,8 @@ class ControlServer:
                 loop.call_soon_threadsafe(stop.set)
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._patient_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
         self.path.unlink(missing_ok=True)
 
     def _run(self, ready: threading.Event) -> None:
@@ -99,7 +107,9 @@ class ControlServer:
         self._stop = asyncio.Event()
         mask = os.umask(0o177)
         try:
-            server = await asyncio.start_unix_server(self._accept, path=os.fspath(self.path), limit=wire.MAX_REQUEST)
+            server = await asyncio.start_unix_server(
+                self._accept, path=os.fspath(self.path), limit=wire.MAX_REQUEST, backlog=_BACKLOG
+            )
         except OSError as error:
             self._error = error
             return
@@ -121,24 +131,36 @@ class ControlServer:
             loop.remove_reader(listening.fileno())
         for _ in range(8):
             await asyncio.sleep(0)
-            for client in list(self._clients):
+            clients = list(self._clients)
+            for client in clients:
                 client.cancel()
-            await asyncio.gather(*self._clients, return_exceptions=True)
+            await asyncio.gather(*clients, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._clients) >= _CLIENTS:
+        if len(self._clients) >= _CLIENTS and not self._make_room():
             writer.write(wire.failure(None, "too_many_clients", f"{_CLIENTS} clients are connected: close one"))
             writer.close()
             return
         writer.transport.set_write_buffer_limits(high=_WRITE_BYTES)
         client = asyncio.ensure_future(self._attend(reader, writer))
-        self._clients.add(client)
-        client.add_done_callback(lambda done: self._left(done, writer))
+        self._clients[client] = writer
+        self._idle[client] = None
+        client.add_done_callback(self._left)
 
-    def _left(self, client: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+    def _make_room(self) -> bool:
+        """Hang up on whoever has asked nothing for the longest time; False if all are being answered."""
+        for client in self._idle:
+            self._left(client)
+            client.cancel()
+            return True
+        return False
+
+    def _left(self, client: asyncio.Task[None]) -> None:
         """Also of a client that was cancelled before it had begun."""
-        self._clients.discard(client)
-        writer.transport.abort()
+        self._idle.pop(client, None)
+        writer = self._clients.pop(client, None)
+        if writer is not None:
+            writer.transport.abort()
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -147,7 +169,10 @@ class ControlServer:
             pass  # the client went away, or does not read: its loss
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = asyncio.current_task()
+        assert client is not None
         while True:
+            self._idle[client] = None
             try:
                 line = await reader.readline()
             except ValueError:
@@ -157,6 +182,7 @@ class ControlServer:
                 return
             if not line:
                 return
+            self._idle.pop(client, None)
             try:
                 asked = wire.read_request(line)
             except WireError as error:
@@ -174,7 +200,8 @@ class ControlServer:
             return wire.failure(asked.id, "unknown_operation", f"no operation {asked.op!r}; there are: {known}")
         loop = asyncio.get_running_loop()
         try:
-            result = await loop.run_in_executor(self._threads, operation, asked.args)
+            threads = self._patient_threads if asked.op in self._waiting else self._threads
+            result = await loop.run_in_executor(threads, operation, asked.args)
             return wire.answer(asked.id, result)
         except Exception as error:  # noqa: BLE001  the socket's edge: a broken operation must not end the connection
             return self._failure(asked, error)
@@ -187,7 +214,7 @@ class ControlServer:
         return wire.failure(asked.id, "internal", words)
 
     async def _stream(self, asked: wire.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        gone = asyncio.ensure_future(reader.read())
+        gone = asyncio.ensure_future(_gone(reader))
         try:
             with self._streams[asked.op](asked.args) as items:
                 iterator = items.__aiter__()
@@ -215,6 +242,12 @@ class ControlServer:
         writer.write(line)
         async with asyncio.timeout(_WRITE_SECONDS):
             await writer.drain()
+
+
+async def _gone(reader: asyncio.StreamReader) -> None:
+    """Until the client hangs up.  What it says meanwhile is not kept: it could be endless."""
+    while await reader.read(_DISCARDED):
+        pass
 
 
 async def _next(iterator: AsyncIterator[Any]) -> Any:

@@ -68,13 +68,13 @@ class ControlKeeper(AsyncActor):
     def _open(self) -> None:
         from pathlib import Path
 
-        from dspex.control import ControlServer, SocketPathError, operations, socket_path
+        from dspex.control import WAITING, ControlServer, SocketPathError, operations, socket_path
 
         system = self._system
         chosen = system.config.control_socket
         try:
             path = Path(chosen) if isinstance(chosen, str) else socket_path(system.name, instance=system.instance)
-            server = ControlServer(path, *operations(system), redact=system.redactor.text)
+            server = ControlServer(path, *operations(system), waiting=WAITING, redact=system.redactor.text)
             server.start()
         except (SocketPathError, OSError) as error:
             system.problems["control"] = f"no control socket: {error}"
