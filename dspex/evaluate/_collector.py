@@ -15,7 +15,21 @@ from supervision import ChildSpec, start_child
 
 from ._failures import FailureKind, classify
 from ._ledger import GiveUp, Lease, Ledger, Retry
-from ._messages import Cancel, EvaluationStopped, ExampleRetried, Job, Judging, Pump, Report, Sweep, Work, WorkerReady
+from ._messages import (
+    Cancel,
+    EvaluationStopped,
+    ExampleRetried,
+    Impatient,
+    Job,
+    Judging,
+    Pump,
+    Report,
+    Rested,
+    Resting,
+    Sweep,
+    Work,
+    WorkerReady,
+)
 from ._outcomes import Failed, Outcome, Scored
 from ._progress import Progress
 from ._worker import EvaluationWorker
@@ -26,6 +40,8 @@ if TYPE_CHECKING:
     from dspex.system import System
 
 _GRACE = 1.0  # seconds that a worker has to end its work by itself when its time is up
+_CROWD = 2  # times the width: as many examples may be begun, those included that wait for the next try of a call
+_TURN = 1.0  # seconds that such an example waits for its place at most: those at work may hang
 _FRAMES = 12  # of a failure's traceback, the innermost
 _SWEEP = 0.5  # seconds between two looks for those that have not
 
@@ -82,7 +98,9 @@ class _Busy:
 
 
 class Collector(AsyncActor):
-    """Keeps at most ``width`` examples in flight, retries and quarantines by the ledger, and ends when all is done.
+    """Keeps at most ``width`` examples at work, retries and quarantines by the ledger, and ends when all is done.
+
+    An example whose call waits for its next try is not at work: it gives up its place, and takes one again after that.
 
     It starts its workers beside itself, under its own supervisor, as many as there is work for. ``done`` is set
     when everything is settled, and with that the actor ends. Work runs in ``context``, the caller's own.
@@ -112,6 +130,8 @@ class Collector(AsyncActor):
         self._listener = listener
         self._idle: deque[ActorRef[Any]] = deque()
         self._busy: dict[ActorRef[Any], _Busy] = {}
+        self._resting: set[ActorRef[Any]] = set()  # of the busy ones
+        self._returning: deque[Rested] = deque()
         self._holding = 0
         self._starting = 0
         self._workers = 0
@@ -167,6 +187,14 @@ class Collector(AsyncActor):
                 self._pump()
             case _Released(index, error):
                 self._release(index, error)
+            case Resting(worker):
+                if worker in self._busy:
+                    self._resting.add(worker)
+                    self._pump()
+            case Rested():
+                self._returned(message)
+            case Impatient(rested):
+                self._readmit(rested)
             case Judging(worker):
                 if worker in self._busy:
                     self._busy[worker].timeout = None
@@ -186,7 +214,9 @@ class Collector(AsyncActor):
         """Give every idle worker something to do, start workers while there is more, and see whether all is done."""
         now = self.scheduler.clock.time()
         ledger = self._ledger
-        while not self.paused and len(self._busy) + self._holding < self._width:
+        while self._returning and self._at_work < self._width:
+            self._readmit(self._returning.popleft())
+        while not self.paused and self._at_work < self._width and len(self._busy) < _CROWD * self._width:
             if not self._idle:
                 if self._hidden_demand(now):
                     self._start_worker()
@@ -194,7 +224,7 @@ class Collector(AsyncActor):
                 break
             lease = ledger.next(now)
             if lease is None:
-                room = self._width - len(self._busy) - self._holding
+                room = self._width - self._at_work
                 more = 0 if ledger.is_closed else min(room, self._source.available())
                 if not more:
                     break
@@ -210,10 +240,37 @@ class Collector(AsyncActor):
     def _hidden_demand(self, now: float) -> bool:
         """There is more work than workers that exist or are about to."""
         ledger = self._ledger
-        if ledger.is_closed or self._workers + self._starting >= self._width:
+        if ledger.is_closed or self._workers + self._starting >= min(
+            _CROWD * self._width, self._width + len(self._resting)
+        ):
             return False
         ready = ledger.fresh + self._source.available() + (1 if ledger.due is not None and ledger.due <= now else 0)
         return ready > self._starting
+
+    @property
+    def _at_work(self) -> int:
+        """How many places are taken."""
+        return len(self._busy) - len(self._resting) + self._holding
+
+    def _returned(self, rested: Rested) -> None:
+        """An example could go on: at once if there is a place, else before all that have not begun."""
+        if self._at_work < self._width or rested.worker not in self._resting:
+            self._readmit(rested)
+        else:
+            self._returning.append(rested)
+            self.send_after(_TURN, Impatient(rested))
+
+    def _readmit(self, rested: Rested) -> None:
+        if not rested.turn.done():
+            self._resting.discard(rested.worker)
+            rested.turn.set(None)
+
+    def _leaves(self, worker: ActorRef[Any]) -> None:
+        """Its example is over, whatever it was waiting for."""
+        self._resting.discard(worker)
+        for rested in self._returning:
+            if rested.worker is worker:
+                rested.turn.set(None)
 
     def _send(self, worker: ActorRef[Any], lease: Lease, now: float) -> None:
         # In the caller's context, as the work itself: a job may take its model from the settings.
@@ -254,6 +311,7 @@ class Collector(AsyncActor):
         if busy is None or busy.lease != report.lease:
             return  # its lease was revoked
         del self._busy[report.worker]
+        self._leaves(report.worker)
         self._idle.append(report.worker)
         if report.usage is not None:
             self._progress.record_usage(*_spent(report.usage))
@@ -276,6 +334,7 @@ class Collector(AsyncActor):
     def _down(self, worker: ActorRef[Any], reason: ExitReason) -> None:
         self._workers -= 1
         busy = self._busy.pop(worker, None)
+        self._leaves(worker)
         if busy is None:
             if worker in self._idle:
                 self._idle.remove(worker)
@@ -363,6 +422,7 @@ class Collector(AsyncActor):
         for lease in self._ledger.revoke():
             self._cancelled(lease.index, lease.attempt)
         self._busy.clear()
+        self._resting.clear()
         self._holding = 0
         self._finish()
 

@@ -10,7 +10,7 @@ from ._failures import FailureKind
 from ._ledger import Lease
 
 if TYPE_CHECKING:
-    from actors import ActorRef
+    from actors import ActorRef, Reply
 
     from ._metric_process import MetricProcesses
 
@@ -54,6 +54,28 @@ class Judging:
     """From a worker: the program has answered, and the metric waits for a process. Its time is not the worker's."""
 
     worker: ActorRef[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """From a worker: its example waits for the next try of a call. Another one may be begun meanwhile."""
+
+    worker: ActorRef[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """From a worker: its example could go on. ``turn`` is set when it may."""
+
+    worker: ActorRef[Any]
+    turn: Reply[None]
+
+
+@dataclass(frozen=True, slots=True)
+class Impatient:
+    """To the collector: this one has waited for its turn for long enough."""
+
+    rested: Rested
 
 
 @dataclass(frozen=True, slots=True)

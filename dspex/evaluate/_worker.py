@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actors import AsyncActor, fiber, hosting
+from actors import AsyncActor, Reply, fiber, hosting
 from actors._local import current_fiber
+from dspex._resting import place
 
-from ._messages import Judging, Work, WorkerReady
+from ._messages import Judging, Rested, Resting, Work, WorkerReady
 from ._scoring import perform
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class EvaluationWorker(AsyncActor):
         super().__init__()
         self._collector = collector
         self._system = system
+        self._place = WorkerPlace(collector, self.actor_ref)
 
     def on_start(self) -> None:
         self._collector.tell(WorkerReady(self.actor_ref))
@@ -38,9 +40,34 @@ class EvaluationWorker(AsyncActor):
             return
         running = current_fiber()
         assert running is not None
+        place.set(self._place)
         report = perform(self._system, running.activity, self.actor_ref, message, self._judging)
         if self._collector.is_alive():
             self._collector.tell(report)
 
     def _judging(self) -> None:
         self._collector.tell(Judging(self.actor_ref))
+
+
+class WorkerPlace:
+    """A worker's place among those that its collector keeps at work. It rests while any call of its example does."""
+
+    __slots__ = ("_collector", "_resting", "_worker")
+
+    def __init__(self, collector: ActorRef[Any], worker: ActorRef[Any]) -> None:
+        self._collector = collector
+        self._worker = worker
+        self._resting = 0
+
+    def rest(self) -> None:
+        self._resting += 1
+        if self._resting == 1 and self._collector.is_alive():
+            self._collector.tell(Resting(self._worker))
+
+    def back(self) -> Reply[None]:
+        self._resting -= 1
+        if self._resting or not self._collector.is_alive():
+            return Reply.of(None)
+        turn: Reply[None] = Reply()
+        self._collector.tell(Rested(self._worker, turn))
+        return turn

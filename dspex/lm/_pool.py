@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from actors import ActorDeadError, ActorRef, Reply, Scheduler, Shutdown
 from dspex._errors import LMError, LMRateLimitError, LMTransportError
+from dspex._resting import place
 from supervision import ChildSpec, DynamicSupervisor, start_child, terminate_child
 
 from ._breaker import Breaker, BreakerPolicy, failure_of
@@ -270,10 +271,16 @@ class Pool:
         # A coroutine function, since tenacity does not await what a plain function returns.
         pause: Reply[None] = Reply()
         timer = self.scheduler.clock.call_later(seconds, pause.set)
+        own = place.get()
+        if own is not None:
+            own.rest()
         try:
             await pause
         finally:
             timer.cancel()
+            turn = own.back() if own is not None else None
+        if turn is not None:
+            await turn
 
 
 def _worker_lost(reply: Reply[Any], feed: Feed) -> None:

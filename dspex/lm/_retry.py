@@ -65,7 +65,7 @@ class Retries:
         asked = getattr(error, "retry_after", None)
         if asked is not None:
             # Everyone was told the same moment: a little jitter keeps them from coming back as one.
-            wait = asked + self._rng.uniform(0, min(policy.jitter, 0.1 + asked * 0.1))
+            wait = asked + self._rng.uniform(0, min(policy.jitter, 0.05 + asked * 0.05))
         if self._deadline is not None and now + wait >= self._deadline:
             return None
         return float(wait)
