@@ -44,7 +44,9 @@ class MIPROv2(Teleprompter):
 
     ``auto`` sets the numbers of candidates and trials and the size of the valset; with ``auto=None`` say
     ``num_candidates`` here and ``num_trials`` to `compile`. ``prompt_model`` writes the instructions, ``task_model``
-    runs the program; both default to the configured LM. ``search``: "tpe" (built in) or "optuna".
+    runs the program; both default to the configured LM. ``search``: "tpe" (built in) or "optuna". With ``log_dir``
+    every judged program is written there when the run has ended. ``verbose`` and ``track_stats`` are DSPy's, and
+    change nothing: the run's record always has everything.
     ``concurrent_trials`` proposals are made and judged at a time; more than one uses wide evaluations better and the
     search's knowledge a little worse.
     """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import pydantic
@@ -75,6 +77,17 @@ class CandidatePrograms(Sequence[Mapping[str, Any]]):
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         return map(self._entry, self._ranked)
+
+    def save(self, directory: str | Path) -> None:
+        """Write each program's state as ``candidate-N.json``, the best as 0, and the scores as ``candidates.json``."""
+        path = Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        kept = []
+        for number, entry in enumerate(self):
+            name = f"candidate-{number}.json"
+            entry["program"].save(path / name)
+            kept.append({"file": name, "score": entry["score"], "label": entry["label"]})
+        (path / "candidates.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CandidatePrograms:
         return self  # a record, not a part of the program that carries it

@@ -67,6 +67,7 @@ class OptimizationRun:
         self.kind = type(teleprompter).__name__
         self._system = system
         self._student = student
+        self._log_dir = teleprompter.log_dir
         train, val = teleprompter.divide(trainset, valset)
         task = Task(
             describe(student),
@@ -271,6 +272,8 @@ class OptimizationRun:
             if self._source.journal is not None:
                 self._source.journal.committed().get()  # the last decisions
             self._close(error, stopped, found)
+            if self._log_dir is not None:
+                CandidatePrograms(self._student, found.ranked).save(self._log_dir)
             program = None if error is not None else self._finished_program(found, stopped)
         except Exception as failure:  # noqa: BLE001  nobody else would ever tell the caller
             self._program.set_exception(failure)

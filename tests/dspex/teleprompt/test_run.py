@@ -121,6 +121,17 @@ def test_an_optimized_program_can_be_saved_and_loaded(system, tmp_path):
     assert [dict(d.items()) for d in again.answering.demos] == [dict(d.items()) for d in better.answering.demos]
 
 
+def test_every_judged_program_is_kept_where_it_was_asked_for(system, tmp_path):
+    teleprompter = search()
+    teleprompter.log_dir = tmp_path / "log"
+    better = teleprompter.compile(Pupil(), trainset=examples(12), valset=examples(12, 100))
+    kept = json.loads((tmp_path / "log" / "candidates.json").read_text())
+    assert [row["score"] for row in kept] == [entry["score"] for entry in better.candidate_programs]
+    best = Pupil()
+    best.load(tmp_path / "log" / kept[0]["file"])
+    assert best.dump_state() == better.dump_state()
+
+
 def test_a_finished_run_is_answered_from_its_journal(system):
     student = Pupil()
     first = search().compile(student, trainset=examples(9), run_id="r1")
