@@ -130,6 +130,7 @@ def _transport_error(error: BaseException, url: str) -> LMTransportError:
         (aiohttp.ClientSSLError, "tls"),
         (aiohttp.ClientProxyConnectionError, "proxy"),
         (aiohttp.ClientConnectorError, "refused"),
+        (aiohttp.ClientOSError, "reset"),  # the connection stood: the request may have been read
         (aiohttp.ClientPayloadError, "reset"),
         (aiohttp.ServerDisconnectedError, "reset"),
         (ConnectionError, "reset"),

@@ -52,6 +52,7 @@ MEANS: dict[str, tuple[type[LMError], str]] = {
     "empty_choices": (LMUnexpectedError, "empty_choices"),
     "hang": (LMTimeoutError, "timeout"),
 }
+TRANSPORTS = ("direct", "aiohttp")
 FATAL = {"auth_401", "invalid_400", "context_window"}
 
 
@@ -59,12 +60,14 @@ def test_every_fault_is_covered_here() -> None:
     assert set(FAULTS) - set(MEANS) == {"slow_head", "slow_body", "huge", "no_markers", "stream_cut"}
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("fault", MEANS)
-def test_a_fault_without_retries_is_its_error(fault: str, scheduler: Scheduler) -> None:
+def test_a_fault_without_retries_is_its_error(fault: str, transport: str, scheduler: Scheduler) -> None:
     kind, code = MEANS[fault]
+    patience = 0.2 if fault == "hang" else 10
     with FaultServer(faults=always(Fault(fault, seconds=0.01))) as server:  # type: ignore[arg-type]
         with pytest.raises(LMError) as caught:
-            lm(server, num_retries=0, retry=None, timeout=0.2 if fault == "hang" else 10)("item-1")
+            lm(server, num_retries=0, retry=None, timeout=patience, transport=transport)("item-1")
         assert len(server.requests) == 1
     error = caught.value
     assert type(error) is kind
@@ -77,12 +80,15 @@ def test_a_fault_without_retries_is_its_error(fault: str, scheduler: Scheduler) 
         assert error.request_id == "req-test"
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("fault", sorted(set(MEANS) - FATAL))
-def test_a_passing_fault_is_got_over_and_every_request_is_counted(fault: str, scheduler: Scheduler) -> None:
+def test_a_passing_fault_is_got_over_and_every_request_is_counted(
+    fault: str, transport: str, scheduler: Scheduler
+) -> None:
     faults = first_attempts(Fault(fault, seconds=0.01), None)  # type: ignore[arg-type]
     with FaultServer(faults=faults) as server, track_usage() as tracker:
         timeout = 0.3 if fault == "hang" else 10
-        assert lm(server, timeout=timeout)("item-7") == [value_of(7)]
+        assert lm(server, timeout=timeout, transport=transport)("item-7") == [value_of(7)]
         assert tracker.total.requests == len(server.requests) == 2
 
 
@@ -94,13 +100,16 @@ def test_what_is_wrong_with_the_request_fails_at_once(fault: str, scheduler: Sch
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("fault", ["slow_head", "slow_body"])
-def test_slow_within_the_timeout_is_an_answer_and_beyond_it_an_error(fault: str, scheduler: Scheduler) -> None:
+def test_slow_within_the_timeout_is_an_answer_and_beyond_it_an_error(
+    fault: str, transport: str, scheduler: Scheduler
+) -> None:
     with FaultServer(faults=always(Fault(fault, seconds=0.1))) as server:  # type: ignore[arg-type]
-        assert lm(server, timeout=10)("item-1") == [value_of(1)]
+        assert lm(server, timeout=10, transport=transport)("item-1") == [value_of(1)]
         server.faults = always(Fault(fault, seconds=30))  # type: ignore[arg-type]
         with pytest.raises(LMTimeoutError):
-            lm(server, timeout=0.2, num_retries=0, retry=None)("item-2")
+            lm(server, timeout=0.2, num_retries=0, retry=None, transport=transport)("item-2")
         server.wait_until("abandoned", 1)
 
 
@@ -167,28 +176,35 @@ def test_nothing_is_lost_when_a_third_of_all_replies_are_faults(scheduler: Sched
 # --- below HTTP
 
 
-def test_an_endpoint_that_is_down_is_a_refusal(scheduler: Scheduler) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_endpoint_that_is_down_is_a_refusal(transport: str, scheduler: Scheduler) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
+        url = f"http://127.0.0.1:{port}/v1"
         with pytest.raises(LMTransportError) as caught:
-            LM("openai/m", base_url=f"http://127.0.0.1:{port}/v1", cache=False, num_retries=0)("x")
+            LM("openai/m", base_url=url, cache=False, num_retries=0, transport=transport)("x")
     assert caught.value.code == "refused"
 
 
-def test_a_name_that_does_not_resolve_is_a_dns_failure(scheduler: Scheduler) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_name_that_does_not_resolve_is_a_dns_failure(transport: str, scheduler: Scheduler) -> None:
+    url = "http://no-such-host.invalid/v1"
     with pytest.raises(LMTransportError) as caught:
-        LM("openai/m", base_url="http://no-such-host.invalid/v1", cache=False, num_retries=0)("x")
+        LM("openai/m", base_url=url, cache=False, num_retries=0, transport=transport)("x")
     assert caught.value.code == "dns"
 
 
-def test_a_certificate_that_is_not_trusted_is_a_tls_failure_and_not_tried_again(scheduler: Scheduler) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_certificate_that_is_not_trusted_is_a_tls_failure_and_not_tried_again(
+    transport: str, scheduler: Scheduler
+) -> None:
     authority = trustme.CA()
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(served)
     with FaultServer(tls=served) as server:
         with pytest.raises(LMTransportError) as caught:
-            lm(server)("item-1")
+            lm(server, transport=transport)("item-1")
         assert caught.value.code == "tls"
         assert server.requests == []
 
