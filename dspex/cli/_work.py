@@ -187,7 +187,8 @@ def optimize_run(request: Mapping[str, Any], run_id: str | None, store: str | No
     if "metric" in inspect.signature(kind).parameters:
         making["metric"] = load_metric(request["metric"])
     with _system(request["model"], request["api_base"], store):
-        better = kind(**making).compile(chosen, **arguments, **compiling, run_id=run_id, command=request)
+        followed = {"run_id": run_id, "command": request, "display_progress": True}
+        better = kind(**making).compile(chosen, **arguments, **compiling, **followed)
         better.save(request["output"])
     summary = better.optimization
     if as_json:

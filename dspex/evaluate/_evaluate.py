@@ -34,11 +34,12 @@ class Evaluate:
     """``Evaluate(devset=..., metric=...)(program)`` runs the program on every example and scores its answers.
 
     At most ``num_workers`` examples are at work (``num_threads`` is the same); one whose call waits for its next try
-    makes room for another meanwhile. An example that takes longer than ``timeout`` seconds is ended. A failure that may pass (outage, rate limit, timeout, malformed output, dead worker)
-    is tried again ``max_retries`` times; an example that kills its worker ``quarantine_after`` times is left alone.
-    For ``patience`` seconds after an example's first failure, an outage or a rate limit is waited out without counting.
-    ``max_errors`` failed examples end the evaluation, which then returns what it has; without it
-    `settings.max_errors` holds if it was set, else there is no limit.
+    makes room for another meanwhile. An example that takes longer than ``timeout`` seconds is ended. A failure that
+    may pass (outage, rate limit, timeout, malformed output, dead worker) is tried again ``max_retries`` times; an
+    example that kills its worker ``quarantine_after`` times is left alone. For ``patience`` seconds after an example's
+    first failure, an outage or a rate limit is waited out without counting. ``max_errors`` failed examples end the
+    evaluation, which then returns what it has; without it `settings.max_errors` holds if it was set, else there is no
+    limit.
 
     No failure is ever a score, unless ``failure_score`` says which one: see `EvaluationResult`.
 

@@ -29,7 +29,7 @@ def progress_line(progress: Progress, now: float) -> str:
         parts.append(f"{progress.retries} retries")
     parts.append(_rate(progress, now))
     if progress.tokens:
-        parts.append(f"{_short(progress.tokens)} tokens")
+        parts.append(f"{short(progress.tokens)} tokens")
     if progress.cost is not None:
         parts.append(f"${progress.cost:.4f}")
     eta = progress.eta(now)
@@ -96,9 +96,14 @@ class ProgressBar:
             self._next = now + _PERIOD
             self._draw(progress, now)
 
+    def show(self, done: int, total: int, line: str) -> None:
+        """Show this, now."""
+        if self._bar is not None:
+            self._bar.update(self._task, total=total, completed=done, line=line)
+            self._bar.refresh()
+
     def _draw(self, progress: Progress, now: float) -> None:
-        self._bar.update(self._task, total=progress.total, completed=progress.done, line=progress_line(progress, now))
-        self._bar.refresh()
+        self.show(progress.done, progress.total, progress_line(progress, now))
 
 
 def show_result(result: EvaluationResult, rows: int | None = None, file: IO[str] | None = None) -> None:
@@ -155,7 +160,8 @@ def _clip(value: Any) -> str:
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
 
 
-def _short(count: int) -> str:
+def short(count: int) -> str:
+    """A large number in a few characters."""
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if count >= size:
             return f"{count / size:.1f}{unit}"

@@ -19,7 +19,8 @@ class RunOptions:
 
     ``timeout`` bounds each example (seconds). ``budget_usd``, ``budget_tokens``, ``max_seconds`` and
     ``stop_at_score`` (percent) end the run with the best program so far; money and tokens count over all resumptions.
-    ``patience``: how long an outage is waited out. ``store=False`` keeps no journal.
+    ``patience``: how long an outage is waited out. ``store=False`` keeps no journal. ``display_progress`` shows a bar
+    while `compile` waits, if standard error is a terminal.
     ``command`` (JSON) is kept with the run for whoever begins it again: `dspex runs resume` does what it says.
     """
 
@@ -36,6 +37,7 @@ class RunOptions:
     on_event: Callable[[Any], None] | None = None
     store: Store | bool | None = None
     command: Mapping[str, Any] | None = None
+    display_progress: bool = False
 
 
 @dataclass(frozen=True, slots=True)

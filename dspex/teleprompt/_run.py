@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from actors import ActorDeadError, Reply
+from actors import ActorDeadError, Reply, Timeout
 from actors._local import current_fiber
 from dspex._settings import settings
 from dspex.evaluate._evaluation import Crew
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from ._teleprompter import Teleprompter
 
 T = TypeVar("T")
+
+_REDRAW = 0.2  # seconds between two looks at the progress while waiting
 
 _log = logging.getLogger("dspex.teleprompt")
 
@@ -238,9 +241,40 @@ class OptimizationRun:
         try:
             return self._program.get()
         except KeyboardInterrupt:
-            self._crew.cancel_with(CancelRun("interrupted"))
-            _log.warning("run %s is paused; compile again with run_id=%r to go on", self.run_id, self.run_id)
-            raise
+            self._interrupted()
+
+    def follow(self) -> Module:
+        """`result()`, with a bar that shows how far it is, if standard error is a terminal."""
+        if not sys.stderr.isatty():
+            return self.result()
+        from dspex.evaluate._render import ProgressBar
+
+        from ._run_bar import run_line
+
+        try:
+            with ProgressBar(self.run_id) as bar:
+                while not self._is_over(_REDRAW):
+                    status = self.status()
+                    if status is not None:
+                        bar.show(status.done, status.done + status.needed, run_line(status))
+        except KeyboardInterrupt:
+            return self._interrupted()
+        return self.result()
+
+    def _is_over(self, seconds: float) -> bool:
+        """Wait so long for the end; whether it has come. How it has ended is for `result` to say."""
+        try:
+            self._program.get(timeout=seconds)
+        except Timeout:
+            return self._program.done()
+        except Exception:  # noqa: BLE001  the run's own error
+            return True
+        return True
+
+    def _interrupted(self) -> NoReturn:
+        self._crew.cancel_with(CancelRun("interrupted"))
+        _log.warning("run %s is paused; compile again with run_id=%r to go on", self.run_id, self.run_id)
+        raise KeyboardInterrupt
 
     def __await__(self) -> Any:
         return self._wait_async().__await__()

@@ -110,7 +110,7 @@ class Teleprompter:
                 arguments=arguments,
                 options=RunOptions(**chosen),
             )
-            watch.outputs = run.result() if wait else run
+            watch.outputs = (run.follow() if run.options.display_progress else run.result()) if wait else run
         return watch.outputs
 
     def config(self) -> dict[str, Any]:
