@@ -23,6 +23,7 @@ class Held(Model):
     def __init__(self) -> None:
         super().__init__()
         self.held: dict[str, Reply[None]] = {}
+        self.seconds: dict[str, str] = {}
 
     async def respond(self, request: LMRequest) -> LMResponse:
         name = question_of(request)
@@ -31,6 +32,8 @@ class Held(Model):
             self.requests.append(request)
             self.arrived.release()
             await gate
+        else:
+            self.seconds[name] = str(request.messages)
         return await Model.respond(Model(), request)
 
 
@@ -51,54 +54,74 @@ class SpawnedProgram(RuleBasedStateMachine):
         self.version = 0
         self.ref.update(instructions="Version 0.")
         self.calls: dict[str, Reply[Any]] = {}
+        self.versions: dict[str, int] = {}
         self.begun = 0
         self.failed = 0
 
     def teardown(self) -> None:
         for name, reply in self.calls.items():
             self.lm.held[name].set(None)
-            assert reply.get(timeout=30).verdict
+            self.check(name, reply)
         metrics = self.ref.metrics()["self"]
         assert (metrics.calls, metrics.errors, metrics.in_flight) == (self.begun, self.failed, 0)
         self.system.close()
         assert self.system.scheduler.shutdown().clean
 
-    @rule()
-    def call(self) -> None:
+    def send(self) -> str:
         name = f"{self.begun}x"
         self.begun += 1
         self.calls[name] = self.ref.call(question=f"call-{name}")
+        return name
+
+    def check_begun(self, name: str) -> None:
         self.lm.wait_for(1)
         request = self.lm.requests[-1]
         assert question_of(request) == name
         assert f"Version {self.version}." in str(request.messages)
+        self.versions[name] = self.version
+
+    def check(self, name: str, reply: Reply[Any]) -> None:
+        result = reply.get(timeout=30)
+        assert result.answer == f"answer of call-{name}"
+        assert result.verdict == f"verdict of answer of call-{name}"
+        assert f"Version {self.versions[name]}." in self.lm.seconds[name]  # to its end, whatever came meanwhile
+
+    @rule()
+    def call(self) -> None:
+        self.check_begun(self.send())
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.calls)))
         self.lm.held[name].set(None)
-        result = self.calls.pop(name).get(timeout=30)
-        assert result.answer == f"answer of call-{name}"
-        assert result.verdict == f"verdict of answer of call-{name}"
+        self.check(name, self.calls.pop(name))
 
     @rule()
     def update(self) -> None:
         self.version += 1
         self.ref.update(instructions=f"Version {self.version}.")
 
-    @rule(path=st.sampled_from(PATHS), at_once=st.booleans())
-    def crash(self, path: str, at_once: bool) -> None:
-        """A call that comes `at_once`, before the restart, waits for the new actor; what was at work there fails."""
+    @rule(path=st.sampled_from(PATHS), comes=st.sampled_from(["not", "before", "after"]))
+    def crash(self, path: str, comes: str) -> None:
+        """What is at work there fails.  A call that comes just before, and was not begun, or just after, before the
+        restart, waits for the new actor.
+        """
         old = self.ref.actors()[path]
         assert old is not None
         lost: dict[str, Reply[Any]] = {}
         if path in ("self", "first"):
             lost, self.calls = self.calls, {}
         down = old.down()
+        waiting = None
+        if comes == "before" and path == "self":
+            old.suspend()
+            waiting = self.send()
         old.kill()
-        if at_once:
-            self.call()
+        if comes == "after":
+            waiting = self.send()
+        if waiting is not None:
+            self.check_begun(waiting)
         down.get(timeout=30)
         for reply in lost.values():
             with pytest.raises(ActorCrashed):
