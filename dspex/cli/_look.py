@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -114,17 +115,26 @@ def tree(
 
 def _watch(client: Client, path: str | None, depth: int | None) -> None:
     from rich.console import Group
-    from rich.live import Live
     from rich.text import Text
 
-    with Live(console=console(), auto_refresh=False, screen=False) as live:
+    out = console()
+    live = _live() if out.is_terminal else None
+    try:
         while True:
             node = client.request("tree", path=path, depth=depth, collapse=True)
             stall = client.request("stall")
             head = Text(time.strftime("%H:%M:%S"), style="dim")
             warning = [Text(views.stall_text(stall), style="red")] if stall else []
-            live.update(Group(head, *warning, views.tree_text(node)), refresh=True)
+            drawn = Group(head, *warning, views.tree_text(node))
+            if live is not None:
+                live.update(drawn, refresh=True)
+            else:
+                out.print(drawn)
+                sys.stdout.flush()
             time.sleep(1.0)
+    finally:
+        if live is not None:
+            live.stop()
 
 
 def top(

@@ -231,12 +231,13 @@ class _Operations:
     def restart(self, args: Mapping[str, Any]) -> Any:
         """Stop it and let its supervisor start it again."""
         path, patience = _path(args), _patience(args)
-        parent, child, _ = self._supervised(path)
+        parent, child, node = self._supervised(path)
         if isinstance(child, ActorRef):
             # Children of a dynamic supervisor have no ids: a kill is what its restart type answers.
-            if self._node(path)["restart"] == "temporary":
-                raise OperationError("temporary", f"{path} is temporary: its supervisor would not start it again")
-            child.kill()
+            if node["restart"] == "temporary":
+                _restart_below(child, node, patience)
+            else:
+                child.kill()
         else:
             _waited(terminate_child(parent, child), patience)
             _waited(restart_child(parent, child), patience)
@@ -328,6 +329,18 @@ class _Operations:
     def reload_quarantine(self, args: Mapping[str, Any]) -> Any:
         """Look again at what is set aside."""
         self._system.poison.reload()
+
+
+def _restart_below(supervisor: ActorRef[Any], node: Mapping[str, Any], patience: float) -> None:
+    """Begin everything anew that a temporary supervisor has below it, in the order in which it would: a spawned
+    program keeps its supervisor, and so whoever calls it keeps the reference."""
+    if not node["children"] or node.get("dynamic"):
+        raise OperationError("temporary", f"{node['path']} is temporary: its supervisor would not start it again")
+    deadline = time.monotonic() + patience
+    for child in reversed(node["children"]):
+        _waited(terminate_child(supervisor, child["id"]), max(0.01, deadline - time.monotonic()))
+    for child in node["children"]:
+        _waited(restart_child(supervisor, child["id"]), max(0.01, deadline - time.monotonic()))
 
 
 def _path(args: Mapping[str, Any]) -> str:
