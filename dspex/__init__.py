@@ -94,6 +94,8 @@ if TYPE_CHECKING:
     from dspex.programs import ProgramRef as ProgramRef
     from dspex.programs import ProgramStoppedError as ProgramStoppedError
     from dspex.programs import SystemClosedError as SystemClosedError
+    from dspex.programs import asyncify as asyncify
+    from dspex.programs import syncify as syncify
     from dspex.programs._pipeline import Pipeline as Pipeline
     from dspex.programs._pipeline import Program as Program
     from dspex.retrievers import Embeddings as Embeddings
@@ -268,6 +270,7 @@ _PLACES: dict[str, str] = {
     "XMLAdapter": "dspex.adapters",
     "answer_exact_match": "dspex.evaluate",
     "answer_passage_match": "dspex.evaluate",
+    "asyncify": "dspex.programs",
     "budget": "dspex.lm",
     "close_default_system": "dspex.system",
     "compare_runs": "dspex.teleprompt",
@@ -289,6 +292,7 @@ _PLACES: dict[str, str] = {
     "register_price": "dspex.lm",
     "settings": "dspex._settings",
     "streamify": "dspex.streaming",
+    "syncify": "dspex.programs",
     "track_usage": "dspex._usage",
     "with_callbacks": "dspex.callbacks",
 }
@@ -411,6 +415,7 @@ __all__ = [
     "XMLAdapter",
     "answer_exact_match",
     "answer_passage_match",
+    "asyncify",
     "budget",
     "close_default_system",
     "compare_runs",
@@ -432,6 +437,7 @@ __all__ = [
     "register_price",
     "settings",
     "streamify",
+    "syncify",
     "track_usage",
     "with_callbacks",
 ]

@@ -1,5 +1,6 @@
 """Programs that run: calls, spawned programs, composition."""
 
+from dspex.programs._asyncify import asyncify, syncify
 from dspex.programs._errors import DeadlineExceededError, ParallelError, ProgramStoppedError, SystemClosedError
 from dspex.programs._metrics import ModuleMetrics
 from dspex.programs._parameters import Parameters
@@ -13,4 +14,6 @@ __all__ = [
     "ProgramRef",
     "ProgramStoppedError",
     "SystemClosedError",
+    "asyncify",
+    "syncify",
 ]
