@@ -89,7 +89,7 @@ class _Service:
         if program is None:
             return self._refused(Problem(503, "unavailable", "The program is not running at the moment."))
         if "text/event-stream" in request.headers.get("accept", ""):
-            events = events_of(program, inputs, self._timeout, _adapter(running))
+            events = events_of(running, program, inputs, self._timeout)
             return self._streaming(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
         limit = {} if self._timeout is None else {"timeout": self._timeout}
         try:
@@ -133,9 +133,3 @@ class _Service:
         from dspex import __version__
 
         return self._json(describe(self._interfaces.values(), system(request).name, __version__))
-
-
-def _adapter(running: System) -> Any:
-    from dspex.adapters import ChatAdapter
-
-    return running.settings.get("adapter") or ChatAdapter()

@@ -1,25 +1,22 @@
-"""Answers piece by piece: an adapter that lets models stream, whatever predictor asks them."""
+"""Answers piece by piece, as server-sent events."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from dspex.lm import LMOutput, LMRequest, LMResponse, Usage
+from dspex.programs._call import chosen_system
 from dspex.serve._interface import jsonable
-from dspex.serve._pieces import FieldPieces
 from dspex.serve._problems import problem_of
+from dspex.streaming import StatusMessage, StreamListener, StreamResponse, streamify
 
 if TYPE_CHECKING:
-    from dspex.lm import BaseLM
     from dspex.programs import ProgramRef
+    from dspex.system import System
 
 __all__ = ["event", "events_of"]
-
-Tell = Callable[[dict[str, Any]], None]
 
 
 def event(name: str, data: Any) -> bytes:
@@ -28,106 +25,41 @@ def event(name: str, data: Any) -> bytes:
 
 
 async def events_of(
-    program: ProgramRef, inputs: Mapping[str, Any], timeout: float | None, adapter: Any
+    system: System, program: ProgramRef, inputs: Mapping[str, Any], timeout: float | None
 ) -> AsyncIterator[bytes]:
-    """The call as events: `chunk` for each piece of text that a model says, then `prediction` with the outputs, or
-    `error`.  Leaving the iteration early ends the call.
+    """The call as events: `chunk` for each piece of an output field that a predictor of the program says, `status` for
+    what it does meanwhile, then `prediction` with the outputs, or `error`.  Leaving the iteration early ends the call.
 
-    A chunk names the `call` (they count from 1: a program may make several, some of them at once), the output `field`
-    that the text belongs to (null where the adapter's format does not tell until the end), and the `text`.
+    A chunk names the `predictor` ("self" for the program's own), the `field` and the `text`.  `last` is true of a
+    field's last one, and `restarted` of one that takes the place of all before it, since an answer that could not be
+    read was asked for again.
     """
-    from dspex import context
-
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-    def tell(chunk: dict[str, Any]) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(queue.put_nowait, event("chunk", chunk))
-
-    async def work() -> bytes:
-        limit = {} if timeout is None else {"timeout": timeout}
-        with context(adapter=_StreamingAdapter(adapter, tell)):
-            return event("prediction", jsonable(await program.acall(**inputs, **limit)))
-
-    working = asyncio.ensure_future(work())
-    working.add_done_callback(lambda _: queue.put_nowait(None))
+    # A request's task has not seen the block that the application runs in.  Not put back: it is that task's alone.
+    chosen_system.set(system)
+    limit = {} if timeout is None else {"timeout": timeout}
+    stream = streamify(program, stream_listeners=_listeners(program))
     try:
-        while (piece := await queue.get()) is not None:
-            yield piece
-        while not queue.empty():  # told from the loop of the actors just before the end
-            if (piece := queue.get_nowait()) is not None:
-                yield piece
-        error = working.exception()
-        yield working.result() if error is None else event("error", problem_of(error).to_json()["error"])
-    finally:
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        async with aclosing(stream(**inputs, **limit)) as items:
+            async for item in items:
+                yield _told(item)
+    except Exception as error:  # noqa: BLE001  the edge: whatever a program raises is an answer
+        yield event("error", problem_of(error).to_json()["error"])
 
 
-class _StreamingAdapter:
-    """Another adapter, given models that stream."""
-
-    def __init__(self, inner: Any, tell: Tell) -> None:
-        self._inner = inner
-        self._tell = tell
-        self._numbers = itertools.count(1)
-
-    async def acall(
-        self, lm: Any, lm_kwargs: Mapping[str, Any], signature: Any, demos: Sequence[Any], inputs: Mapping[str, Any]
-    ) -> Any:
-        from dspex.adapters import ChatAdapter
-
-        fields = tuple(signature.output_fields) if type(self._inner) is ChatAdapter else None
-        streamed = _StreamedLM(lm, self._tell, self._numbers, fields)
-        return await self._inner.acall(streamed, lm_kwargs, signature, demos, inputs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+def _listeners(program: ProgramRef) -> list[StreamListener]:
+    """One for every output field of every predictor, each time it is asked."""
+    return [
+        StreamListener(field, predict_name=name, allow_reuse=True)
+        for name, predictor in program.program.named_predictors()
+        for field in predictor.signature.output_fields
+    ]
 
 
-class _StreamedLM:
-    """Another language model, which tells each piece of its answers.  Its cache is not used."""
-
-    def __init__(self, inner: BaseLM, tell: Tell, numbers: itertools.count[int], fields: Sequence[str] | None) -> None:
-        self._inner = inner
-        self._tell = tell
-        self._numbers = numbers
-        self._fields = fields
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    async def arespond(self, request: LMRequest) -> LMResponse:
-        """The whole answer, told piece by piece on the way; several completions at once are not told."""
-        full = self._inner.complete(request)
-        if (full.params.get("n") or 1) > 1 or full.params.get("logprobs"):
-            return await self._inner.arespond(request)
-        number = next(self._numbers)
-        reader = None if self._fields is None else FieldPieces(self._fields)
-        texts: list[str] = []
-        thoughts: list[str] = []
-        calls: list[Any] = []
-        usage, stop_reason = Usage(), None
-        async for chunk in self._inner.astream(request):
-            texts.append(chunk.text)
-            if chunk.reasoning:
-                thoughts.append(chunk.reasoning)
-            calls += chunk.tool_calls
-            usage = chunk.usage or usage
-            stop_reason = chunk.stop_reason or stop_reason
-            self._say(number, reader, chunk.text)
-        for field, text in reader.close() if reader is not None else ():
-            self._tell({"call": number, "field": field, "text": text})
-        reasoning = "".join(thoughts) or None
-        output = LMOutput("".join(texts), tool_calls=calls, reasoning=reasoning, stop_reason=stop_reason or "stop")
-        return LMResponse([output], usage, self._inner.model)
-
-    def _say(self, number: int, reader: FieldPieces | None, text: str) -> None:
-        if not text:
-            return
-        if reader is None:
-            self._tell({"call": number, "field": None, "text": text})
-            return
-        for field, piece in reader.feed(text):
-            self._tell({"call": number, "field": field, "text": piece})
+def _told(item: Any) -> bytes:
+    match item:
+        case StreamResponse(predict_name, field, text, last, restarted):
+            about = {"predictor": predict_name, "field": field, "text": text, "last": last, "restarted": restarted}
+            return event("chunk", about)
+        case StatusMessage(message):
+            return event("status", {"message": message})
+    return event("prediction", jsonable(item))

@@ -141,9 +141,29 @@ def test_a_stream_gives_the_text_of_each_field_as_it_comes_and_then_the_predicti
     assert told[-1] == ("prediction", plain)
     chunks = [data for name, data in told[:-1] if name == "chunk"]
     assert len(chunks) == len(told) - 1 >= 2
-    assert {(chunk["call"], chunk["field"]) for chunk in chunks} == {(1, "answer")}
+    assert {(chunk["predictor"], chunk["field"]) for chunk in chunks} == {("ask", "answer")}
+    assert [chunk["last"] for chunk in chunks].index(True) == len(chunks) - 1
     assert "".join(chunk["text"] for chunk in chunks) == plain["answer"]
     assert endpoint.requests[0].body["stream"] is True
+
+
+@pytest.mark.parametrize("adapter", [dspex.JSONAdapter, dspex.XMLAdapter])
+def test_a_stream_tells_the_fields_apart_whatever_the_adapter_is(
+    serve: Any, endpoint: FaultServer, adapter: Any
+) -> None:
+    with serve(app_of(endpoint, adapter=adapter())) as client:
+        answer = client.post("/ask", json={"question": "item-7"}, headers={"accept": "text/event-stream"})
+    told = events(answer)
+    assert told[-1][0] == "prediction"
+    text = "".join(data["text"] for name, data in told if name == "chunk" and data["field"] == "answer")
+    assert text == told[-1][1]["answer"]
+
+
+def test_a_stream_of_one_application_runs_on_its_own_system(serve: Any, endpoint: FaultServer) -> None:
+    with serve(app_of(endpoint)) as client, dspex.System("later", store=False, control_socket=False) as later:
+        answer = client.post("/ask", json={"question": "item-7"}, headers={"accept": "text/event-stream"})
+        assert later.counters()["lm_calls"] == 0
+    assert events(answer)[-1][0] == "prediction"
 
 
 def test_a_stream_that_fails_ends_with_an_error(serve: Any, endpoint: FaultServer) -> None:
