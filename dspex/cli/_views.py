@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
 from dspex.cli._console import duration, money, table
@@ -138,7 +138,7 @@ def what_if_text(outcome: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def top_text(reading: Mapping[str, Any]) -> Table:
+def top_text(reading: Mapping[str, Any]) -> Group:
     """A reading as a table."""
     totals = reading["totals"]
     drawn = table(
@@ -157,38 +157,42 @@ def top_text(reading: Mapping[str, Any]) -> Table:
         ],
         right=["msg/s", "handled", "waiting", "busy", "restarts"],
     )
-    drawn.title = (
-        f"{totals.get('actors', 0):,} actors, {totals.get('handled_per_second', 0):,.0f} messages/s, "
-        f"{totals.get('lm_calls_per_second', 0):,.1f} LM calls/s ({totals.get('in_flight', 0)} in flight), "
-        f"{totals.get('total_tokens_per_second', 0):,.0f} tokens/s, {money(totals.get('cost', 0.0))}"
-    )
-    drawn.title_justify = "left"
     if reading["hidden"]:
         drawn.caption = f"{reading['hidden']:,} more"
         drawn.caption_justify = "left"
-    return drawn
+    head = (
+        f"{totals.get('actors', 0):,} actors, {totals.get('handled_per_second', 0):,.0f} messages/s, "
+        f"{totals.get('in_flight', 0):,} calls at work, {totals.get('lm_calls_per_second', 0):,.1f} LM calls/s, "
+        f"{totals.get('total_tokens_per_second', 0):,.0f} tokens/s, {_spent(totals)}"
+    )
+    return Group(Text(head), drawn)
+
+
+def _spent(totals: Mapping[str, Any]) -> str:
+    """What is known of the cost: calls without a price are not free."""
+    cost, unpriced = totals.get("cost", 0.0), totals.get("unpriced", 0)
+    if not unpriced:
+        return money(cost)
+    return f"{money(cost)} and {unpriced:,} calls of unknown price" if cost else "price unknown"
+
+
+_SECONDS = ("uptime", "p50", "p90", "p99", "mean")
 
 
 def inspect_text(found: Mapping[str, Any]) -> Text:
     """Everything about one actor."""
-    text = Text()
-    for key in ("path", "class", "kind", "strategy", "restart", "state", "id"):
-        if found.get(key) is not None:
-            text.append(f"{key:10} ", style="dim")
-            text.append(f"{found[key]}\n")
-    for key in ("uptime", "mailbox", "handled", "overlapping", "restarts", "crashes", "last_exit"):
-        value = found.get(key)
-        if value is not None:
-            text.append(f"{key:10} ", style="dim")
-            text.append(f"{duration(value) if key == 'uptime' else value}\n")
+    about = ("path", "class", "kind", "strategy", "restart", "state", "uptime", "mailbox", "handled", "overlapping")
+    rows = {key: found.get(key) for key in (*about, "restarts", "crashes", "last_exit")}
     busy = found.get("busy")
     if busy:
-        text.append("busy       ", style="dim")
-        text.append(f"handling {busy.get('message')} for {duration(busy.get('for'))}\n", style="cyan")
-    for key, value in (found.get("metrics") or {}).items():
-        if value not in (None, 0, 0.0):
-            text.append(f"{key:10} ", style="dim")
-            text.append(f"{value}\n")
+        rows["busy"] = f"handling {busy.get('message')} for {duration(busy.get('seconds'))}"
+    rows |= {key: value for key, value in (found.get("metrics") or {}).items() if value not in (0, 0.0)}
+    shown = {key: _value(key, value) for key, value in rows.items() if value is not None}
+    width = max(map(len, shown))
+    text = Text()
+    for key, value in shown.items():
+        text.append(f"{key:{width}}  ", style="dim")
+        text.append(f"{value}\n", style="cyan" if key == "busy" else "")
     if found.get("stack"):
         text.append("stack\n", style="dim")
         text.append(str(found["stack"]).rstrip() + "\n")
@@ -198,6 +202,14 @@ def inspect_text(found: Mapping[str, Any]) -> Text:
         text.append(str(crash.get("traceback", "")).rstrip() + "\n")
     text.rstrip()
     return text
+
+
+def _value(key: str, value: Any) -> str:
+    if key in _SECONDS and isinstance(value, int | float):
+        return duration(value) if key == "uptime" else f"{value * 1000:,.0f} ms"
+    if isinstance(value, float):
+        return money(value) if key == "cost" else f"{value:.4g}"
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def event_text(event: Mapping[str, Any]) -> Text:

@@ -123,13 +123,14 @@ class System(Spawner):
 
     def counters(self) -> dict[str, Any]:
         """Totals over all programs and pools, for `dspex top`."""
-        totals: dict[str, Any] = {"lm_calls": 0, "in_flight": 0, "total_tokens": 0, "cost": 0.0}
+        totals: dict[str, Any] = {"lm_calls": 0, "in_flight": 0, "total_tokens": 0, "cost": 0.0, "unpriced": 0}
         for program in list(self.programs.values()):
+            totals["in_flight"] += program.in_flight
             for metrics in program.metrics().values():
                 totals["lm_calls"] += metrics.lm_calls
-                totals["in_flight"] += metrics.in_flight
                 totals["total_tokens"] += metrics.total_tokens
                 totals["cost"] += metrics.cost
+                totals["unpriced"] += metrics.unpriced
         return totals
 
     def scale(self, path: str, workers: int) -> None:
