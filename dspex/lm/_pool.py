@@ -17,6 +17,7 @@ from ._deposit import Deposit
 from ._events import RETRY, error_text
 from ._feed import Feed, Head
 from ._gate import Gate, Slot
+from ._hang import Patience
 from ._http1 import RawReply
 from ._limiter import Limiter
 from ._messages import Abort, Exchange, OpenStream
@@ -91,6 +92,7 @@ class Pool:
         self.transport = transport
         limiter = Limiter(options.rpm, options.tpm, now=scheduler.clock.time())
         self.gate = Gate(name, scheduler, limiter, Breaker(options.breaker), self._full, options.max_queue)
+        self.patience = Patience()
         self.requests = self.failures = self.retries = 0
         self.supervisor: ActorRef[Any] | None = None
         self._workers = 0
@@ -215,7 +217,13 @@ class Pool:
     async def _exchange(self, slot: Slot, call: Call, read: Callable[[RawReply], T]) -> T:
         gate = self.gate
         self.requests += 1
-        message = Exchange(call.url, call.headers, call.body, call.timeout)
+        timeout = call.timeout
+        begun: float | None = None
+        if call.deadline is not None and call.retry.retries > 0:
+            begun = self.scheduler.clock.time()
+            left = max(0.001, call.deadline - begun)
+            timeout = self.patience.of(left if timeout is None else min(timeout, left))
+        message = Exchange(call.url, call.headers, call.body, timeout)
         try:
             reply: RawReply = await slot.ref.call(message)
             response = read(reply)
@@ -237,6 +245,8 @@ class Pool:
         else:
             gate.limiter.accepted(0.0 if gate.limiter.unlimited else self.scheduler.clock.time(), reply.headers)
             gate.record(None)
+            if begun is not None:
+                self.patience.replied(self.scheduler.clock.time() - begun)
             return response
         finally:
             gate.leave(slot)
