@@ -113,6 +113,10 @@ class Linked(Post):
             other = monitor.ref._process
             if other is not None and other._monitors is not None:
                 other._monitors.discard(monitor)
+        for monitor in monitors or ():
+            owner = monitor.owner
+            if isinstance(owner, Linked) and owner._monitoring is not None:
+                owner._monitoring.discard(monitor)
         linked: list[Linked] = []
         for link in links or ():
             partner = link._process

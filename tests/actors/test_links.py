@@ -198,7 +198,7 @@ class GraphMachine(RuleBasedStateMachine):
 
 
 TestGraph = GraphMachine.TestCase
-TestGraph.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestGraph.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
 @pytest.fixture
@@ -225,6 +225,18 @@ def test_a_callback_that_raises_keeps_nobody_from_a_down(actor_kind: Any, log: l
     assert len(watch.inspect(lambda actor: actor.got).get(timeout=5)) == 3
     assert len([entry for entry in log if entry["log_level"] == "error"]) == 6
     assert peer(actor_kind).start().ask(("monitor", watch)) is not None  # the loop goes on
+
+
+def test_a_long_lived_watcher_keeps_nothing_of_those_that_ended(actor_kind: Any, scheduler: Scheduler) -> None:
+    watcher = peer(actor_kind).start()
+    for _ in range(3):
+        other = peer(actor_kind).start()
+        watcher.ask(("monitor", other), timeout=5)
+        other.kill()
+        await_down(other)
+    quiesce(scheduler)
+    assert watcher.inspect(lambda actor: len(actor.got)).get(timeout=5) == 3
+    assert not watcher.inspect(lambda actor: actor._monitoring).get(timeout=5)
 
 
 def test_a_hook_that_raises_at_the_end_keeps_nobody_from_a_down(actor_kind: Any, log: list[Any]) -> None:
