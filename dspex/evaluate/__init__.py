@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from ._collector import EvaluationEndedError, WorkerDiedError
     from ._evaluate import Evaluate
     from ._evaluation import Evaluation
-    from ._failures import FailureKind, MetricCrashedError, MetricError, classify
+    from ._failures import FailureKind, classify
     from ._judges import CompleteAndGrounded, SemanticF1
     from ._messages import EvaluationFinished, EvaluationStopped, ExampleRetried
+    from ._metric_errors import MetricCrashedError, MetricError
     from ._metrics import (
         EM,
         F1,
@@ -60,9 +61,10 @@ _HOMES = {
     "_collector": ("EvaluationEndedError", "WorkerDiedError"),
     "_evaluate": ("Evaluate",),
     "_evaluation": ("Evaluation",),
-    "_failures": ("FailureKind", "MetricCrashedError", "MetricError", "classify"),
+    "_failures": ("FailureKind", "classify"),
     "_judges": ("CompleteAndGrounded", "SemanticF1"),
     "_messages": ("EvaluationFinished", "EvaluationStopped", "ExampleRetried"),
+    "_metric_errors": ("MetricCrashedError", "MetricError"),
     "_metrics": (
         "EM",
         "F1",

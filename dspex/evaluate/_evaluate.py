@@ -167,7 +167,8 @@ class Evaluate:
         if self.metric_executor == "process":
             from ._metric_process import MetricProcesses
 
-            processes = MetricProcesses(metric, self.metric_processes or os.cpu_count() or 1, system.scheduler)
+            count = self.metric_processes or os.cpu_count() or 1
+            processes = MetricProcesses(metric, max(1, min(count, len(rows))), system.scheduler)
             release = processes.close
         return Evaluation(
             system,

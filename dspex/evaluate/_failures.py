@@ -15,6 +15,8 @@ import pydantic
 from actors import ActorDeadError, Crash, Killed, NoProcess
 from dspex import _errors as errors
 
+from ._metric_errors import MetricCrashedError, MetricError
+
 
 class FailureKind(enum.StrEnum):
     """Why an example has no score. ``is_retryable``: another attempt may succeed. ``is_external``: nothing to do
@@ -59,18 +61,6 @@ _EXTERNAL = frozenset(
         FailureKind.CANCELLED,
     }
 )
-
-
-class MetricError(errors.DspexError):
-    """The metric raised, or returned something that is not a number. The cause is the metric's own exception."""
-
-
-class MetricCrashedError(errors.DspexError):
-    """The process that computed the metric died or was ended; ``exitcode`` is negative for a signal."""
-
-    def __init__(self, message: str, *, exitcode: int | None = None) -> None:
-        super().__init__(message)
-        self.exitcode = exitcode
 
 
 # In order: the first class that matches decides, so a subclass stands before its base.

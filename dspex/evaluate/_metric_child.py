@@ -39,7 +39,7 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001  whatever importing the user's module raises is the answer to every request
         broken = error
     # What verdicts need and what requests are made of is imported here, before any request is timed.
-    from dspex.evaluate import _failures, _verdict  # noqa: F401
+    from dspex.evaluate import _metric_errors, _verdict  # noqa: F401
     from dspex.primitives import Example, Prediction  # noqa: F401
 
     _write(sink, b"")
@@ -59,7 +59,7 @@ def _judged(metric: Any, request: bytes) -> bytes:
 
 
 def _failed(error: BaseException) -> bytes:
-    from dspex.evaluate._failures import MetricError
+    from dspex.evaluate._metric_errors import MetricError
 
     told = (
         error if isinstance(error, MetricError) else MetricError(f"the metric raised {type(error).__name__}: {error}")

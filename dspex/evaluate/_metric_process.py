@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from actors import Reply, Timeout
 
-from ._failures import MetricCrashedError, MetricError
+from ._metric_errors import MetricCrashedError, MetricError
 
 if TYPE_CHECKING:
     from actors import Scheduler
@@ -30,18 +30,19 @@ _CHILD = "import sys; sys.path[:] = {path!r}; from dspex.evaluate._metric_child 
 
 
 class MetricProcesses:
-    """``count`` processes that compute ``metric``. They start when first needed, one by one."""
+    """``count`` processes that compute ``metric``. They start at once, side by side, and again when one has ended."""
 
     def __init__(self, metric: Callable[..., Any], count: int, scheduler: Scheduler) -> None:
         if count < 1:
             raise ValueError("metric_processes must be 1 or more")
         self._metric = _pickled(metric)
         self._scheduler = scheduler
-        self._idle: deque[_Child | None] = deque([None] * count)
+        self._idle: deque[_Child | None] = deque()
         self._waiting: deque[Reply[_Child | None]] = deque()
         self._children: set[_Child] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._idle.extend(self._add() for _ in range(count))
 
     def score(self, example: Any, prediction: Any, timeout: float | None = None) -> float:
         """The metric's verdict. For a fiber: it parks, first for a free process, then for the answer.
@@ -58,7 +59,7 @@ class MetricProcesses:
         child = self._acquired()
         try:
             if not child.is_ready:
-                self._scheduler.run_blocking(child.begin).get(timeout=_BEGINNING)
+                child.begun.get(timeout=_BEGINNING)
             answer = self._scheduler.run_blocking(child.ask, request).get(timeout=timeout)
         except Timeout:
             self._replace(child)
@@ -114,6 +115,7 @@ class MetricProcesses:
                 child.kill()
             else:
                 self._children.add(child)
+        child.begun = self._scheduler.run_blocking(child.begin)
         return child
 
     def _replace(self, child: _Child) -> None:
@@ -126,6 +128,8 @@ class MetricProcesses:
 
 class _Child:
     """One process. Its standard input and output carry pickles, each after its length."""
+
+    begun: Reply[None]  # set when it is ready, or could not be started
 
     def __init__(self, metric: bytes) -> None:
         self._metric = metric

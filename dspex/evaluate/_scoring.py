@@ -16,8 +16,8 @@ from dspex.programs._placement import Place
 from dspex.programs._running import run_in_fiber
 from dspex.programs._style import code_of
 
-from ._failures import MetricError
 from ._messages import Job, Report, Work
+from ._metric_errors import MetricError
 from ._verdict import as_score
 
 if TYPE_CHECKING:

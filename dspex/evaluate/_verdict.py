@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ._failures import MetricError
+from ._metric_errors import MetricError
 
 
 def as_score(verdict: Any) -> float:

@@ -8,8 +8,8 @@ import pytest
 
 from actors import ActorCrashed, ActorDeadError, Crash, Killed, NoProcess, Shutdown
 from dspex import _errors as e
+from dspex.evaluate import MetricCrashedError, MetricError, classify
 from dspex.evaluate._failures import FailureKind as K
-from dspex.evaluate._failures import MetricCrashedError, MetricError, classify
 
 
 class Model(pydantic.BaseModel):
