@@ -14,6 +14,7 @@ protocol, too_large, connect.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -257,33 +258,45 @@ class DirectTransport:
             if self._tls is None:
                 self._tls = ssl.create_default_context()
             tls = self._tls
+        failures: list[OSError] = []
         try:
-            async with asyncio.timeout(self._connect_timeout):
-                addresses = await self._resolver.resolve(host, port)
-                failures: list[OSError] = []
-                for address in addresses:
-                    try:
-                        _, connection = await loop.create_connection(
-                            lambda: Connection(loop, self._max_reply_bytes),
-                            address,
-                            port,
-                            ssl=tls,
-                            server_hostname=host if tls is not None else None,
-                        )
-                        return connection
-                    except ssl.SSLError:
-                        raise
-                    except OSError as error:
-                        failures.append(error)
-                self._resolver.forget(host, port)
-                raise failures[-1]
-        except TimeoutError as error:
-            if not isinstance(error, OSError) or error.errno is None:
-                message = f"no connection to {host}:{port} within {self._connect_timeout:g} s"
-                raise LMTransportError(message, code="connect") from error
-            raise _transport_error(error, origin) from error
+            for address in await self._resolver.resolve(host, port):
+                try:
+                    opened = await self._open_socket(address, port, loop)
+                except OSError as error:
+                    failures.append(error)
+                    continue
+                _, connection = await loop.create_connection(
+                    lambda: Connection(loop, self._max_reply_bytes),
+                    sock=opened,
+                    ssl=tls,
+                    server_hostname=host if tls is not None else None,
+                )
+                return connection
+            self._resolver.forget(host, port)
+            raise failures[-1]
         except OSError as error:
             raise _transport_error(error, origin) from error
+
+    async def _open_socket(self, address: str, port: int, loop: asyncio.AbstractEventLoop) -> socket.socket:
+        """Connected, within the time that there is for it."""
+        opened = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            opened.setblocking(False)
+            try:
+                async with asyncio.timeout(self._connect_timeout):
+                    await loop.sock_connect(opened, (address, port))
+            except TimeoutError as error:
+                # A loop with thousands of connections to open may be late itself: the socket knows.
+                if error.errno is None and not _is_connected(opened):
+                    message = f"no connection to {address}:{port} within {self._connect_timeout:g} s"
+                    raise LMTransportError(message, code="connect") from error
+                if error.errno is not None:
+                    raise
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
 
 class _DirectStream:
@@ -299,6 +312,14 @@ class _DirectStream:
                 yield piece
         except (OSError, ProtocolError) as error:
             raise _transport_error(error, self._origin) from error
+
+
+def _is_connected(opened: socket.socket) -> bool:
+    try:
+        opened.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _target(url: str) -> tuple[tuple[str, str, int], str, bytes]:

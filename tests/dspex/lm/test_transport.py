@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -187,6 +189,33 @@ def test_failed_connects_leave_their_place_to_others() -> None:
 
     with FaultServer() as server:
         run("direct", go, max_connections=1)
+
+
+def test_a_connection_that_stands_is_not_given_up_because_the_loop_was_late() -> None:
+    async def go(transport: Transport) -> int:
+        sending = asyncio.ensure_future(transport.send("POST", url(server), HEADERS, BODY))
+        await asyncio.sleep(0)  # the first steps have been taken: the connection is being made
+        asyncio.get_running_loop().call_soon(time.sleep, 0.05)  # held, for longer than a connection may take
+        return (await sending).status
+
+    with FaultServer() as server:
+        assert run("direct", go, connect_timeout=0.01) == 200
+
+
+def test_a_server_that_does_not_take_the_connection_is_given_up_in_time() -> None:
+    async def go(transport: Transport) -> str:
+        with pytest.raises(LMTransportError) as caught:
+            await transport.send("POST", f"http://127.0.0.1:{port}/x", HEADERS, BODY)
+        return str(caught.value.code)
+
+    with contextlib.ExitStack() as stack:
+        deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        port = deaf.getsockname()[1]
+        for _ in range(8):  # fill its queue: what comes after is not answered
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        assert run("direct", go, connect_timeout=0.05) == "connect"
 
 
 def test_another_host_may_have_the_place_of_an_idle_connection() -> None:
