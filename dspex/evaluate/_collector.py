@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dspex.system import System
 
 _GRACE = 1.0  # seconds that a worker has to end its work by itself when its time is up
-_CROWD = 2  # times the width: as many examples may be begun, those included that wait for the next try of a call
+_CROWD = 3  # times the width: as many examples may be begun, those included that wait for the next try of a call
 _TURN = 1.0  # seconds that such an example waits for its place at most: those at work may hang
 _FRAMES = 12  # of a failure's traceback, the innermost
 _SWEEP = 0.5  # seconds between two looks for those that have not
