@@ -1,7 +1,7 @@
 """A service under load, as a process: what the command line is pointed at in these tests.
 
 It says `ready` when it runs; then it obeys one word a line: `stall SECONDS` holds the event loop, `crowd` starts ten
-thousand actors, `stop` ends it.
+thousand actors, `poison` gives a program what kills it, `evaluate` and `optimize ID` begin long jobs, `stop` ends it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,36 @@ class Rag(dspex.Module):
 
     async def aforward(self, question: str) -> Any:
         return await self.ask.acall(question=question)
+
+
+class Kills(dspex.Module):
+    """Its actor dies of one input, until somebody has cured it."""
+
+    cured = False
+
+    def forward(self, question: str) -> Any:
+        if question == "poison" and not Kills.cured:
+            raise SystemExit("too much")
+        return dspex.Prediction(answer="fine")
+
+
+def exact(example: Any, prediction: Any, trace: Any = None) -> bool:
+    return bool(example.answer == prediction.answer)
+
+
+def examples(count: int) -> list[dspex.Example]:
+    return [dspex.Example(question=str(n), answer="yes").with_inputs("question") for n in range(count)]
+
+
+def poison(system: dspex.System, program: Any) -> None:
+    """Give it twice what kills it; returns when it is set aside."""
+    with system.events.stream("quarantine.added") as added:
+        for _ in range(2):
+            try:
+                program(question="poison")
+            except Exception:  # noqa: BLE001  # the end of the actor
+                pass
+        next(iter(added))
 
 
 class Fragile(AsyncActor):
@@ -73,6 +103,8 @@ def main() -> None:
         store.runs.create(NewRun("rag-0", "optimize", "rag", config={"seed": 2}))
         store.dead_letters.add(DeadLetter("call", "rag", {"question": "again?"}, "nobody was there"))
         system.scheduler.submit(load(program))
+        kills = system.spawn(Kills(), name="kills")
+        jobs: list[Any] = []
         print("ready", flush=True)
         for line in sys.stdin:
             match line.split():
@@ -87,6 +119,17 @@ def main() -> None:
                         from supervision import start_child
 
                         start_child(system.root, spec).get()
+                case ["poison"]:
+                    poison(system, kills)
+                case ["cure"]:
+                    Kills.cured = True
+                case ["evaluate"]:
+                    evaluate = dspex.Evaluate(devset=examples(100_000), metric=exact, num_workers=2)
+                    jobs.append(evaluate.start(dspex.Predict("question -> answer")))
+                case ["optimize", name]:
+                    optimizer = dspex.BootstrapFewShotWithRandomSearch(metric=exact, num_threads=2)
+                    program = dspex.Predict("question -> answer")
+                    jobs.append(optimizer.start(program, trainset=examples(2000), run_id=name))
                 case ["stop"]:
                     break
             print("done", flush=True)
