@@ -49,7 +49,7 @@ def test_inspect_top_and_events_tell_of_the_load(service: Service) -> None:
     found = service.json("inspect", "shop/programs/rag/ask")
     assert (found["class"], found["state"]) == ("ModuleActor", "running")
     assert found["metrics"]["calls"] > 0
-    assert "path       shop/fragile" in service.dspex("inspect", "shop/fragile")
+    assert service.dspex("inspect", "shop/fragile").splitlines()[0].split() == ["path", "shop/fragile"]
     reading = service.json("top", "--count", "1", "--interval", "0.3")
     assert reading["totals"]["lm_calls_per_second"] > 0
     assert reading["actors"][0]["path"].startswith("shop/")
