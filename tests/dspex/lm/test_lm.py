@@ -222,6 +222,18 @@ def test_a_state_that_dspy_saved_loads() -> None:
     assert LM.load_state(state).kwargs["max_tokens"] == 500
 
 
+def test_dspys_notes_in_a_state_are_not_taken_for_parameters() -> None:
+    state = {"model": "openai/m", "_dspy_lm_class": "somebody.module.LM", "max_tokens": 5}
+    for kind in (LM, Theirs):
+        loaded = kind.load_state(state)
+        assert type(loaded) is kind
+        assert {name: value for name, value in loaded.kwargs.items() if value is not None} == {"max_tokens": 5}
+
+
+class Theirs(BaseLM):
+    """A user's, which takes what `BaseLM` takes."""
+
+
 # --- BaseLM
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import traceback
+from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -182,6 +184,31 @@ def test_settings_traces_and_usage_follow_a_call_into_its_actors(system: dspex.S
     assert (len(other.requests), len(model.requests)) == (2, 0)
     assert tracker.total.total_tokens == 30
     assert tracker.cost == 0.5
+
+
+@pytest.mark.parametrize("spawned", [False, True])
+def test_usage_counts_what_runs_beneath_it_however_it_is_run(system: dspex.System, spawned: bool) -> None:
+    program: Any = system.spawn(Answering()) if spawned else Answering()
+    examples = [dspex.Example(question=f"q{n}").with_inputs("question") for n in range(4)]
+
+    def good(example: Any, prediction: Any, trace: Any = None) -> bool:
+        return bool(prediction.verdict)
+
+    async def on_a_loop_of_its_own() -> None:
+        await asyncio.gather(*(program.acall(question=example.question) for example in examples))
+
+    evaluate = dspex.Evaluate(devset=examples, metric=good, num_workers=2, display_progress=False)
+    parallel = dspex.Parallel(num_threads=2, disable_progress_bar=True)
+    ways: list[Callable[[], Any]] = [
+        lambda: parallel([(program, example) for example in examples]),
+        lambda: evaluate(program),
+        lambda: asyncio.run(on_a_loop_of_its_own()),
+        lambda: [copy_context().run(program, question=example.question) for example in examples],
+    ]
+    for way in ways:
+        with dspex.track_usage() as tracker:
+            way()
+        assert (tracker.calls, tracker.total.total_tokens, tracker.cost) == (8, 8 * 15, 8 * 0.25)
 
 
 def test_usage_is_on_the_prediction_when_that_is_configured(system: dspex.System) -> None:
