@@ -14,6 +14,7 @@ import pydantic
 
 from actors import ActorDeadError, Crash, Killed, NoProcess
 from dspex import _errors as errors
+from dspex.quarantine import QuarantinedError
 
 from ._metric_errors import MetricCrashedError, MetricError
 
@@ -31,7 +32,7 @@ class FailureKind(enum.StrEnum):
     METRIC_ERROR = "metric_error"  # the metric raised, or returned no number
     BUDGET = "budget"  # a budget in money or tokens is spent
     WORKER_CRASH = "worker_crash"  # the worker, or the metric's process, died under it
-    QUARANTINED = "quarantined"  # it killed its worker too often, and is not tried again
+    QUARANTINED = "quarantined"  # it killed its worker too often, now or earlier, and is not tried again
     CANCELLED = "cancelled"  # the evaluation ended before it was done
 
     @property
@@ -90,6 +91,7 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Failu
     (errors.LMInvalidRequestError, FailureKind.PROGRAM_ERROR),
     (errors.LMError, FailureKind.OUTAGE),
     (MetricCrashedError, FailureKind.WORKER_CRASH),
+    (QuarantinedError, FailureKind.QUARANTINED),
     (TimeoutError, FailureKind.TIMEOUT),
     (asyncio.CancelledError, FailureKind.CANCELLED),
     (KeyboardInterrupt, FailureKind.CANCELLED),

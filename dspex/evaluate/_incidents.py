@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from actors import ActorDeadError
 from dspex._settings import settings
+from dspex.quarantine import QuarantinedError
 
 from ._failures import FailureKind
 from ._messages import ExampleRetried
+from ._metric_errors import MetricCrashedError
 from ._outcomes import Failed
 
 if TYPE_CHECKING:
@@ -73,5 +76,8 @@ class Incidents:
         return self._system.redactor.text(f"{type(error).__name__}: {error}")
 
     def _strike(self, example: Any, error: BaseException | None) -> None:
+        # The death of a metric's process says nothing of the program, and a spawned program keeps its own account.
+        if isinstance(error, MetricCrashedError | ActorDeadError | QuarantinedError):
+            return
         inputs = example.inputs() if hasattr(example, "inputs") else example
         self._system.strike(self.program, inputs, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -226,6 +227,28 @@ def test_an_input_that_kills_workers_of_an_evaluation_is_a_quarantined_one(make:
         (found,) = system.quarantine.list()
         assert (found.program, found.payload) == ("Kills", {"question": "poison"})
         assert "too much" in found.reason
+
+
+def ends_its_process(example: Any, prediction: Any, trace: Any = None) -> bool:
+    os._exit(1)
+
+
+def test_a_death_is_counted_once_and_only_against_what_died(make: Any, tmp_path: Path) -> None:
+    with make(store=str(tmp_path / "s.db")) as system:
+        heard = Heard(system, "quarantine")
+        ref = system.spawn(Kills(), name="kills")
+        result = dspex.Evaluate(devset=examples("a", "poison"), metric=exact, quarantine_after=2)(ref)
+        assert [str(failure.kind) for failure in result.failures] == ["quarantined"]
+        assert heard.until("quarantine.added")[0].measurements["kills"] == 2
+        # Known from now on, the input is not even given to the program.
+        again = dspex.Evaluate(devset=examples("poison"), metric=exact)(ref)
+        assert [(str(failure.kind), failure.attempts) for failure in again.failures] == [("quarantined", 1)]
+        metrics = dspex.Evaluate(
+            devset=examples("b"), metric=ends_its_process, metric_executor="process", max_retries=1, quarantine_after=5
+        )(ref)
+        assert [str(failure.kind) for failure in metrics.failures] == ["worker_crash"]
+        assert [found.payload["question"] for found in system.quarantine.list()] == ["poison"]
+    assert [event.measurements["kills"] for event in heard.events] == [1, 2]
 
 
 def test_an_input_that_kills_a_running_program_is_refused_until_it_is_released(make: Any, tmp_path: Path) -> None:
