@@ -7,6 +7,7 @@ import ssl
 import time
 from typing import Any
 
+import aiohttp  # noqa: F401  or the first call over it would spend its patience on importing it
 import pytest
 import trustme
 

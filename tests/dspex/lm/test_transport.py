@@ -80,9 +80,10 @@ def test_every_transport_streams(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_transport_aborts_what_is_cancelled(kind: str) -> None:
     async def give_up(transport: Transport) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await transport.send("POST", url(server), HEADERS, BODY)
+        sending = asyncio.ensure_future(transport.send("POST", url(server), HEADERS, BODY))
+        await asyncio.to_thread(server.wait_until, "in_flight", 1)
+        sending.cancel()
+        await asyncio.wait([sending])
         await asyncio.to_thread(server.wait_until, "abandoned", 1)
 
     with FaultServer(faults=always("hang")) as server:
