@@ -342,11 +342,41 @@ def blocking(calls: int = 640, width: int = 64) -> None:
     print(f"  dspex, from then on    {ours[1]:.2f} s  {ours[1] / threads:.2f} of plain threads")
 
 
+def refused(calls: int = 2000) -> None:
+    """How long a call takes that an open breaker refuses: nobody listens on the endpoint's port."""
+    import dspex
+
+    def median(call: Callable[[], Any]) -> float:
+        taken = []
+        for _ in range(calls):
+            begin = time.perf_counter()
+            try:
+                call()
+            except dspex.BreakerOpenError:
+                taken.append(time.perf_counter() - begin)
+            except dspex.LMError:
+                continue
+        return 1e6 * statistics.median(taken)
+
+    patient = dspex.lm.BreakerPolicy(open_for=60.0, longest=60.0)
+    lm = dspex.LM(
+        "openai/m", base_url="http://127.0.0.1:9/v1", api_key="x", cache=False, num_retries=0, breaker=patient
+    )
+    with dspex.System("benchmark", lm=lm, store=False, control_socket=False) as system:
+        program = system.spawn(dspex.Predict("question -> answer"), name="answer")
+        print("\nrefused by an open breaker, median, from a thread")
+        print(f"  a spawned program      {median(lambda: program(question='x')):.0f} us")
+        print(f"  the model alone        {median(lambda: lm('x')):.0f} us")
+
+
+ALONE = {"blocking": blocking, "refused": refused}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="an interpreter that has DSPy")
     parser.add_argument("--post", help="an interpreter that has httpx-aiohttp; the peer by default")
-    parser.add_argument("--line", action="append", choices=[*LINES, "blocking"])
+    parser.add_argument("--line", action="append", choices=[*LINES, *ALONE])
     parser.add_argument("--reps", type=int, default=3)
     parser.add_argument("--share", type=float, default=1.0, help="scales the number of calls")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
@@ -367,9 +397,9 @@ def main() -> None:
             return sys.executable
         return str((args.post if side is POST else None) or args.peer)
 
-    for name in args.line or [*LINES, "blocking"]:
-        if name == "blocking":
-            blocking()
+    for name in args.line or [*LINES, *ALONE]:
+        if name in ALONE:
+            ALONE[name]()
         else:
             report(LINES[name], args.peer, args.reps, args.share, python_of)
 
