@@ -18,9 +18,13 @@ from rich.table import Table
 __all__ = ["ago", "console", "duration", "emit_json", "errors", "money", "size", "table"]
 
 
+_PIPE = 1000  # columns; a table asks for as many as it needs
+
+
 def console() -> Console:
     """Standard output.  A pipe has no width: nothing is cut there."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()
+    return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else _PIPE)
 
 
 def errors() -> Console:

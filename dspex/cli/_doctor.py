@@ -125,8 +125,8 @@ def demo(
 
     if not as_json:
         console().print(f"A system named 'demo' runs for {seconds:.0f} s. In another terminal:")
-        for line in ("dspex ps", "dspex tree --watch", "dspex top", "dspex events --follow", "dspex crashes"):
-            console().print(f"  {line}")
+        for line in ("ps", "tree --watch", "top", "events --follow", "crashes", "quarantine"):
+            console().print(f"  dspex {line}")
         sys.stdout.flush()
     report = run_demo(seconds, crashes)
     if as_json:

@@ -219,6 +219,9 @@ def event_text(event: Mapping[str, Any]) -> Text:
     topic = str(event.get("topic"))
     text.append(f"{topic:32} ", style="red" if "crash" in topic or "stalled" in topic else "bold")
     pairs = {**(event.get("measurements") or {}), **(event.get("metadata") or {})}
+    if "report" in pairs:  # says all, the path too
+        text.append(str(pairs.pop("report")))
+        pairs.pop("path", None)
     text.append(" ".join(f"{key}={_short(value)}" for key, value in pairs.items() if value is not None))
     return text
 

@@ -42,22 +42,20 @@ class StoreKeeper(AsyncActor):
 
     async def on_receive(self, message: Any) -> Any:
         """Flush."""
-        writer = self._storage.opened_writer
-        if isinstance(message, Flush) and writer is not None and writer.pending:
-            return await self.scheduler.run_blocking(writer.flush)
+        if isinstance(message, Flush) and self._storage.unwritten:
+            return await self.scheduler.run_blocking(self._storage.flush)
         return None
 
     async def on_stop(self) -> None:  # type: ignore[override]
         """The last flush."""
-        writer = self._storage.opened_writer
-        if writer is not None and writer.pending:
-            await self.scheduler.run_blocking(writer.flush)
+        if self._storage.unwritten:
+            await self.scheduler.run_blocking(self._storage.flush)
 
     def tree_metrics(self) -> dict[str, Any]:
         """What waits to be written."""
         writer = self._storage.opened_writer
         if writer is None:
-            return {"pending": 0, "pending_bytes": 0, "dropped": 0, "degraded": None}
+            return {"pending": self._storage.unwritten, "pending_bytes": 0, "dropped": 0, "degraded": None}
         degraded = writer.degraded
         return {
             "pending": writer.pending,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from dspex.system._config import SystemConfig
 
 __all__ = ["Storage"]
+
+_EARLY = 10_000  # records that may wait for the writer to be made: a quarter of a second
 
 
 class Storage:
@@ -37,6 +40,7 @@ class Storage:
         self._on_event = on_event
         self.disk_cache = DiskCache(self, on_event)
         self.on_open: Callable[[Store], None] | None = None
+        self._early: deque[Any] = deque()
         self._lock = threading.RLock()
         self._secrets: set[str] = set()
         self._location = config.store if isinstance(config.store, str) else None
@@ -71,13 +75,27 @@ class Storage:
 
                 store = self.store
                 assert store is not None
-                self._writer = Writer(store, on_event=self._on_event)
+                made = Writer(store, on_event=self._on_event)
+                while self._early:
+                    _put(made, self._early.popleft())
+                self._writer = made
         return self._writer
 
     @property
     def opened_writer(self) -> Writer | None:
         """The writer, if there was anything to write yet."""
         return self._writer
+
+    @property
+    def unwritten(self) -> int:
+        """How many records wait to be written."""
+        return len(self._early) + (0 if self._writer is None else self._writer.pending)
+
+    def flush(self) -> None:
+        """Write what waits.  Waits for the disk, and the first time for the database library."""
+        writer = self.writer
+        if writer is not None:
+            writer.flush()
 
     @property
     def degraded(self) -> str | None:
@@ -90,14 +108,17 @@ class Storage:
     def put(self, record: Any) -> bool:
         """Keep a record soon.  Never waits for the disk; False when it has refused so much that memory is full, which
         has been announced by then, or when nothing is to be kept."""
-        writer = self.writer
-        if writer is None:
+        if not self.enabled:
             return False
-        try:
-            writer.put(record)
-        except StoreBufferFullError:
-            return False
-        return True
+        writer = self._writer
+        if writer is not None:
+            return _put(writer, record)
+        with self._lock:
+            writer = self._writer
+            if writer is None and len(self._early) < _EARLY:
+                self._early.append(record)  # to make the writer would hold up whoever this is, perhaps the loop
+                return True
+        return writer is not None and _put(writer, record)
 
     def conceal_if_long(self, secret: str) -> None:
         """Let no record contain this; one of less than 8 characters would be found in innocent text."""
@@ -112,3 +133,11 @@ class Storage:
         """Close the store, unless it was somebody else's."""
         if self._store is not None and self._given is None:
             self._store.close()
+
+
+def _put(writer: Writer, record: Any) -> bool:
+    try:
+        writer.put(record)
+    except StoreBufferFullError:
+        return False
+    return True
