@@ -107,7 +107,9 @@ class DirectTransport:
         origin, request = self._request(method, url, headers, body)
         connection = await self._checkout(origin)
         try:
-            return await connection.send(request)
+            connection.begin(request)
+            del request  # the socket has it; where thousands wait for their replies, each kilobyte counts
+            return await connection.reply()
         except (OSError, ProtocolError) as error:
             raise _transport_error(error, origin) from error
         finally:
