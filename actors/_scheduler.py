@@ -62,7 +62,7 @@ class Scheduler(Timers, Population):
         self.rng = random.Random(seed)
         self.blocking: set[CodeType] = set()
         self.suspects: set[CodeType] = set()  # code run by handlers for others: marked in their place when it blocks
-        self.hub: greenlet
+        self.hub: greenlet  # while the loop runs
         self.idle_fibers: list[Fiber] = []
         self.native_id = 0
         self.threads = BlockingThreads(name)
@@ -152,6 +152,9 @@ class Scheduler(Timers, Population):
             asyncio.set_event_loop(None)
             here.scheduler = None
             self.ident = -1
+            # greenlet looks for lost references to the main greenlet of a thread that has ended, and frees it under
+            # the last holder if the garbage collector is just looking at that one: so we are no holder.
+            del self.hub
             loop.close()
 
     def __enter__(self) -> Self:

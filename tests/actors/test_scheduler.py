@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from actors import (
     ThreadActor,
     blocking,
     fiber,
+    sleep,
 )
 from actors.testing import VirtualClock
 
@@ -592,3 +594,14 @@ def test_idle_fibers_end_with_their_scheduler() -> None:
         fibers = list(scheduler.idle_fibers)
     assert fibers
     assert all(fiber.dead for fiber in fibers)
+
+
+def test_nothing_holds_the_greenlets_of_a_loop_that_has_ended() -> None:
+    with Scheduler("ended") as scheduler:
+        assert scheduler.submit(lambda: sleep(0)).get(timeout=5) is None  # in a fiber
+        kept = [weakref.ref(each) for each in (scheduler.hub, *scheduler.idle_fibers)]
+    assert len(kept) == 2
+    deadline = time.monotonic() + 10
+    while any(each() is not None for each in kept) and time.monotonic() < deadline:
+        gc.collect()  # what the thread leaves is taken away some time after it has ended
+    assert [each() for each in kept] == [None, None]
