@@ -102,16 +102,17 @@ class BaseLM:
         full = self.complete(request)
         callbacks = active_callbacks(self)
         if not callbacks:
-            return self._account(full, await self._respond_in_pieces(full, on_chunk))
+            # No coroutine that only waits for another one: with thousands of calls in flight each is memory.
+            answer = self.respond(full) if on_chunk is None else self._respond_in_pieces(full, on_chunk)
+            return self._account(full, await answer)
         inputs = {"prompt": full.prompt, "messages": full.messages, "kwargs": full.params}
         with Watch(callbacks, "lm", self, inputs) as watch:
-            response = self._account(full, await self._respond_in_pieces(full, on_chunk))
+            answer = self.respond(full) if on_chunk is None else self._respond_in_pieces(full, on_chunk)
+            response = self._account(full, await answer)
             watch.outputs = [plain_output(output) for output in response.outputs]
         return response
 
-    async def _respond_in_pieces(self, full: LMRequest, on_chunk: Callable[[StreamChunk], object] | None) -> LMResponse:
-        if on_chunk is None:
-            return await self.respond(full)
+    async def _respond_in_pieces(self, full: LMRequest, on_chunk: Callable[[StreamChunk], object]) -> LMResponse:
         async with aclosing(self.pieces(full)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, LMResponse):

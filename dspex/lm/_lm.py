@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from threading import get_ident
@@ -173,10 +173,13 @@ class LM(BaseLM):
             return await self._respond(request, route, key)
         return await on_loop(scheduler, self._respond(request, route, key))
 
-    async def _respond(self, request: LMRequest, route: Route, key: str | None) -> LMResponse:
+    def _respond(self, request: LMRequest, route: Route, key: str | None) -> Coroutine[Any, Any, LMResponse]:
         deadline = settings.deadline
         if deadline is None:
-            return await self._respond_cached(request, route, key, None)
+            return self._respond_cached(request, route, key, None)
+        return self._respond_in_time(request, route, key, deadline)
+
+    async def _respond_in_time(self, request: LMRequest, route: Route, key: str | None, deadline: float) -> LMResponse:
         left = deadline - route.scheduler.clock.time()
         try:
             async with asyncio.timeout(max(left, 0.0)):
