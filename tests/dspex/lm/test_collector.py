@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from actors import Scheduler
+from actors.testing import quiesce
 from dspex.lm import LmService
 from dspex.lm._collector import OBJECTS, collect_seldom
 
