@@ -22,8 +22,7 @@ def as_it_was() -> Iterator[None]:
 def test_the_collector_looks_seldom_while_a_service_runs_and_as_before_when_it_has_ended() -> None:
     with Scheduler("collector") as scheduler:
         LmService.of(scheduler)
-        while gc.get_threshold() == (700, 10, 10):
-            pass  # its keeper starts on the loop
+        quiesce(scheduler)  # its keeper starts on the loop
         assert gc.get_threshold() == (OBJECTS, 10, 10)
     assert gc.get_threshold() == (700, 10, 10)
 
