@@ -41,7 +41,8 @@ class Storage:
         self.disk_cache = DiskCache(self, on_event)
         self.on_open: Callable[[Store], None] | None = None
         self._early: deque[Any] = deque()
-        self._lock = threading.RLock()
+        self._making = threading.RLock()  # held while the database library is imported
+        self._lock = threading.Lock()  # held for a moment: what holds the first one must not hold up the loop
         self._secrets: set[str] = set()
         self._location = config.store if isinstance(config.store, str) else None
         self.url = given.url if given is not None else store_url(self._location) if self.enabled else None
@@ -51,15 +52,16 @@ class Storage:
         """The store; made now if it was not there."""
         if not self.enabled or self._store is not None:
             return self._store
-        with self._lock:
+        with self._making:
             if self._store is None:
                 from dspex.store import Store
 
                 cache = self._config.cache
                 made = Store(self._location, cache_bytes=cache.disk_bytes, cache_ttl=cache.ttl)
-                for secret in self._secrets:
-                    made.conceal(secret)
-                self._store = made
+                with self._lock:
+                    for secret in self._secrets:
+                        made.conceal(secret)
+                    self._store = made
                 if self.on_open is not None:
                     self.on_open(made)
         return self._store
@@ -69,16 +71,17 @@ class Storage:
         """The writer that batches; made now if it was not there."""
         if not self.enabled or self._writer is not None:
             return self._writer
-        with self._lock:
+        with self._making:
             if self._writer is None:
                 from dspex.store import Writer
 
                 store = self.store
                 assert store is not None
                 made = Writer(store, on_event=self._on_event)
-                while self._early:
-                    _put(made, self._early.popleft())
-                self._writer = made
+                with self._lock:
+                    while self._early:
+                        _put(made, self._early.popleft())
+                    self._writer = made
         return self._writer
 
     @property

@@ -52,3 +52,28 @@ storage.put(CrashRecord("a", "b", "c", "d", "e"))
 print(storage.unwritten, "sqlalchemy" in sys.modules)
 """
     assert run(program).stdout == "1 False\n"
+
+
+def test_while_another_thread_opens_the_store_nobody_who_puts_a_record_waits(tmp_path: Path) -> None:
+    storage = Storage(SystemConfig(store=str(tmp_path / "s.db")), None, lambda event: None)
+    opening, done = threading.Event(), threading.Event()
+
+    def slow_open() -> None:
+        with storage._making:  # as while the database library is imported
+            opening.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=slow_open)
+    thread.start()
+    opening.wait(30)
+    try:
+        put = threading.Thread(target=lambda: (storage.put(crash(1)), storage.conceal_if_long("long secret")))
+        put.start()
+        put.join(10)
+        assert not put.is_alive()
+    finally:
+        done.set()
+        thread.join()
+    storage.flush()
+    assert storage.unwritten == 0
+    storage.close()
