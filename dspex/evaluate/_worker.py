@@ -28,9 +28,8 @@ class EvaluationWorker(AsyncActor):
         self._collector = collector
         self._system = system
         self._place = WorkerPlace(collector, self.actor_ref)
-
-    def on_start(self) -> None:
-        self._collector.tell(WorkerReady(self.actor_ref))
+        # Not in `on_start`: an actor without one has started when it is made, and its supervisor need not wait for it.
+        collector.tell(WorkerReady(self.actor_ref))
 
     @fiber
     @hosting
