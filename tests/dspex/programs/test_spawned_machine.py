@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import dspex
 from actors import ActorCrashed, Reply
+from actors.testing import quiesce
 from dspex.lm import LMRequest, LMResponse
 from tests.dspex.programs.models import AnsweringAsync, Model
 
@@ -107,6 +108,7 @@ class SpawnedProgram(RuleBasedStateMachine):
         """What is at work there fails.  A call that comes just before, and was not begun, or just after, before the
         restart, waits for the new actor.
         """
+        quiesce(self.system.scheduler)  # what an earlier crash brought down is up again
         old = self.ref.actors()[path]
         assert old is not None
         lost: dict[str, Reply[Any]] = {}
@@ -137,5 +139,5 @@ class SpawnedProgram(RuleBasedStateMachine):
 
 TestSpawnedProgram = SpawnedProgram.TestCase
 TestSpawnedProgram.settings = settings(
-    max_examples=6, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
