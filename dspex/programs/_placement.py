@@ -2,7 +2,8 @@
 
 A fiber is some fifty times cheaper than a thread, but one that blocks (`time.sleep`, a synchronous HTTP client) holds
 up everybody.  So a `forward` is on trial until one call of it has ended in a fiber without holding the loop: while
-that call is under way, other calls of the same code run on threads, which is right for either kind and costs little.
+that call is under way, other calls of the same code run on threads, which is right for either kind and costs little;
+those that came at the same time begin before it.
 The watchdog's finding (`Scheduler.blocking`) is final: such code runs on threads from then on.
 """
 
@@ -57,6 +58,10 @@ class Placement:
                 return Place.FIBER
             self._doubtful[code] = doubtful + 1
             return Place.DOUBT
+
+    def doubtful(self, code: CodeType) -> int:
+        """How many calls of `code` are on threads for want of a verdict."""
+        return self._doubtful.get(code, 0)
 
     def left(self, code: CodeType, place: Place, proved: bool) -> None:
         """A call that was on trial, or in doubt, is over.

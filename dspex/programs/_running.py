@@ -6,6 +6,7 @@ it runs where it is when that is inside a call already, and as a request of the 
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from dspex.programs._trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
 
     from dspex.programs._plan import Running
     from dspex.system._system import System
@@ -111,12 +113,23 @@ def run_placed(function: Any, blocking: bool, system: System, run: Callable[...,
     try:
         if place is Place.DOUBT:
             return system.scheduler.run_blocking(run, *args).get()
+        _give_way(system, code)
         with Trial(system.scheduler, system.config.stall_after) as trial:
             result = run(*args)
             proved = not trial.held()
             return result
     finally:
         system.placement.left(code, place, proved)
+
+
+def _give_way(system: System, code: CodeType) -> None:
+    """Let the calls of `code` that came at the same time begin, on threads: this one may be about to hold the loop."""
+    fiber = current_fiber()
+    assert fiber is not None
+    begun = -1
+    while (now := system.placement.doubtful(code)) > begun:
+        begun = now
+        fiber.activity.drive(asyncio.sleep(0))
 
 
 def run_sync(module: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> Any:

@@ -119,6 +119,18 @@ def test_while_the_first_call_is_on_trial_others_run_on_threads(system: dspex.Sy
     assert ref(question="after") == loop_thread(system)
 
 
+def test_calls_that_come_together_are_at_work_before_the_one_on_trial_can_hold_the_loop(system: dspex.System) -> None:
+    meeting = threading.Barrier(8, timeout=20)
+
+    class Meets(dspex.Module):
+        def forward(self) -> int:
+            return meeting.wait()
+
+    ref = system.spawn(Meets())
+    replies = system.scheduler.submit(lambda: [ref.call() for _ in range(8)]).get(timeout=30)
+    assert sorted(reply.get(timeout=30) for reply in replies) == list(range(8))
+
+
 def test_all_calls_of_a_blocking_forward_are_at_work_at_once(system: dspex.System) -> None:
     meeting = threading.Barrier(32, timeout=20)
 
