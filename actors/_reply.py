@@ -7,6 +7,7 @@ import sys
 import threading
 from _thread import LockType
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pykka
@@ -29,6 +30,26 @@ _EAGER_TASKS = sys.version_info >= (3, 12)
 # Guards the step from "not set" to "set" of every reply and the adding of waiters, a few bytecodes each time.
 # One lock for all: a lock apiece would cost more memory than the reply itself.
 SETTING = threading.Lock()
+
+
+def _in_activity() -> bool:
+    """True if an activity awaits: a handler, or what a scheduler was given to run."""
+    scheduler = here.scheduler
+    if scheduler is None or scheduler.running_activity is None:
+        return False
+    # Since Python 3.12 an eager task may run inside an activity's step; the awaiting one is then not ours.
+    return not _EAGER_TASKS or scheduler.running_activity is cast("object", asyncio.current_task())
+
+
+def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None], reply: object) -> None:
+    """A reply has come, in whatever thread."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(_arrived, future)
+
+
+def _arrived(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class Reply(pykka.Future[T]):
@@ -216,35 +237,24 @@ class Reply(pykka.Future[T]):
             self._drop_waiter(arrived)
 
     def __await__(self) -> Generator[Any, None, T]:
+        # Handlers wait here by the thousand: right here, since a generator of its own would cost each of them memory.
         if not self._done:
             if self._sources:
                 yield from self._await_sources()
+            elif _in_activity():
+                while not self._done:
+                    yield self
             else:
-                yield from self._await_done()
+                yield from self._await_elsewhere()
         if self._exception is not None:
             raise self._exception.with_traceback(self._traceback)
         return cast("T", self._value)
 
-    def _await_done(self) -> Generator[Any, None, None]:
-        scheduler = here.scheduler
-        if scheduler is not None:
-            activity = scheduler.running_activity
-            # Since Python 3.12 an eager task may run inside an activity's step; the awaiting one is then not ours.
-            if activity is not None and (not _EAGER_TASKS or activity is cast("object", asyncio.current_task())):
-                while not self._done:
-                    yield self
-                return
+    def _await_elsewhere(self) -> Generator[Any, None, None]:
+        """On an event loop that is not a scheduler's, or in a task of that loop."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-
-        def arrived(_: object) -> None:
-            if not future.done():
-                future.set_result(None)
-
-        def tell(reply: object) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(arrived, reply)
-
+        tell = partial(_tell, loop, future)
         self._add_waiter(tell)
         try:
             yield from future

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dspex._errors import AdapterParseError
@@ -12,7 +12,7 @@ from dspex.adapters._native import Native, native_outputs
 from dspex.adapters._partial import FieldReader
 from dspex.adapters._wording import as_prompt
 from dspex.callbacks import BaseCallback, Watch, active_callbacks
-from dspex.lm._types import LMOutput, LMRequest, LMResponse, Message
+from dspex.lm._types import LMOutput, LMRequest, Message
 from dspex.signatures import Signature
 from dspex.types import Reasoning
 
@@ -74,7 +74,12 @@ class Adapter(Formatter):
         self._enforce(lm, params, asked)
         callbacks = active_callbacks(self)
         messages = self._format(callbacks, asked, demos, inputs, params)
-        response, answered = await self._ask(lm, self._request(lm, messages, params, rollout_id, asked), asked)
+        request = self._request(lm, messages, params, rollout_id, asked)
+        stream, answered = settings.send_stream, None
+        if stream is None:
+            response = await lm.arespond(request)
+        else:  # somebody listens, and wants to know the values that were read as well
+            response, answered = await stream.ask(self, lm, request, asked)
         values: list[dict[str, Any]] = []
         for output in response.outputs:
             try:
@@ -92,17 +97,6 @@ class Adapter(Formatter):
         if answered is not None:
             answered(values)
         return values
-
-    async def _ask(
-        self, lm: Any, request: LMRequest, signature: type[Signature]
-    ) -> tuple[LMResponse, Callable[[list[dict[str, Any]]], object] | None]:
-        """The response; and, where somebody listens to the stream, what wants to know the values that were read."""
-        stream = settings.send_stream
-        if stream is None:
-            return await lm.arespond(request), None
-        answer: tuple[LMResponse, Callable[[list[dict[str, Any]]], object]]
-        answer = await stream.ask(self, lm, request, signature)
-        return answer
 
     async def _ask_again(
         self,

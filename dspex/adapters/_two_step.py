@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dspex._settings import settings
 from dspex.adapters._base import Adapter
 from dspex.adapters._chat import ChatAdapter
 from dspex.adapters._describe import label_of
@@ -40,7 +41,12 @@ class TwoStepAdapter(Adapter):
         params = dict(lm_kwargs)
         rollout_id = params.pop("rollout_id", None)
         messages = self.format(signature, demos, inputs)
-        response, answered = await self._ask(lm, self._request(lm, messages, params, rollout_id, signature), signature)
+        request = self._request(lm, messages, params, rollout_id, signature)
+        stream, answered = settings.send_stream, None
+        if stream is None:
+            response = await lm.arespond(request)
+        else:
+            response, answered = await stream.ask(self, lm, request, signature)
         values = []
         for output in response.outputs:
             value = await self._extract(signature, output.text)

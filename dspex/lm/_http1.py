@@ -82,6 +82,29 @@ class _Inflate:
 class Connection(asyncio.Protocol):
     """One socket. `send` for a whole reply; `open_stream` for its head, then `read` until it returns b""."""
 
+    __slots__ = (
+        "_buffer",
+        "_error",
+        "_inflate",
+        "_keep",
+        "_left",
+        "_limit",
+        "_loop",
+        "_paused",
+        "_pieces",
+        "_received",
+        "_state",
+        "_streaming",
+        "_unread",
+        "_waiter",
+        "closed",
+        "headers",
+        "idle_since",
+        "status",
+        "transport",
+        "uses",
+    )
+
     transport: asyncio.Transport
     status: int
     headers: dict[str, str]
@@ -105,18 +128,25 @@ class Connection(asyncio.Protocol):
 
     async def send(self, request: bytes) -> RawReply:
         """Write `request`, return its whole reply. When cancelled, the socket is aborted at once."""
-        self.begin(request)
+        arrived = self.begin(request)
         del request
-        return await self.reply()
+        try:
+            await arrived
+        except BaseException:
+            self.abort()
+            raise
+        return self.reply()
 
-    def begin(self, request: bytes) -> None:
-        """Write `request`; its `reply` is to be awaited at once."""
+    def begin(self, request: bytes) -> asyncio.Future[None]:
+        """Write `request`. What comes back is done when its `reply` is there; who gives up sooner has to `abort`."""
+        self._waiter = arrived = self._loop.create_future()
         self._begin(request, streaming=False)
+        return arrived
 
-    async def reply(self) -> RawReply:
-        """The whole reply to the request that was begun. When cancelled, the socket is aborted at once."""
-        while self._state != "done":
-            await self._wait()
+    def reply(self) -> RawReply:
+        """The whole reply to the request that was begun; or raises why there is none."""
+        if self._error is not None:
+            raise self._error
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from threading import get_ident
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 
-from actors import current_scheduler
+from actors import Reply, current_scheduler
 from dspex._errors import LMError, LMTimeoutError
 from dspex._settings import settings
 
@@ -160,24 +160,27 @@ class LM(BaseLM):
             return None
         return request_key(request, base_url=self._endpoint.base_url, format=self._endpoint.format.name)
 
-    async def _respond_routed(self, request: LMRequest, route: Route) -> LMResponse:
+    # What follows returns the coroutine that does the work, not one that waits for it: every call in flight holds all
+    # of them.
+
+    def _respond_routed(self, request: LMRequest, route: Route) -> Awaitable[LMResponse]:
         key = self._cache_key(request)
         if key is not None:
             found = route.service.cache.peek(key)
             if found is not None:
-                return found
+                return Reply.of(found)
         elif route.pool is not None and not self.fallbacks:
             route.pool.gate.check_open()  # while the breaker is open a call fails here, in microseconds
-        scheduler = route.scheduler
-        if get_ident() == scheduler.ident:
-            return await self._respond(request, route, key)
-        return await on_loop(scheduler, self._respond(request, route, key))
+        work = self._respond(request, route, key)
+        return work if get_ident() == route.scheduler.ident else on_loop(route.scheduler, work)
 
     def _respond(self, request: LMRequest, route: Route, key: str | None) -> Coroutine[Any, Any, LMResponse]:
         deadline = settings.deadline
-        if deadline is None:
-            return self._respond_cached(request, route, key, None)
-        return self._respond_in_time(request, route, key, deadline)
+        if deadline is not None:
+            return self._respond_in_time(request, route, key, deadline)
+        if key is None and not self.fallbacks:
+            return pay(self, request, None)
+        return self._respond_cached(request, route, key, None)
 
     async def _respond_in_time(self, request: LMRequest, route: Route, key: str | None, deadline: float) -> LMResponse:
         left = deadline - route.scheduler.clock.time()

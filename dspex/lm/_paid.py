@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dspex._errors import LMError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ._deposit import Deposit
     from ._http1 import RawReply
     from ._lm import LM
+    from ._providers import Endpoint
     from ._types import LMRequest
 
 
@@ -27,17 +29,11 @@ async def pay(lm: LM, request: LMRequest, deadline: float | None) -> LMResponse:
     What may have been billed without an answer (cancelled in flight, reset, timed out) is booked in full, each time.
     """
     endpoint = lm.endpoint
-    n = request.params.get("n") or 1
-    if n > 1 and not endpoint.format.takes_n:
-        single = replace(request, params={k: v for k, v in request.params.items() if k != "n"})
-        return joined(await asyncio.gather(*(pay(lm, single, deadline) for _ in range(n))))
+    if (request.params.get("n") or 1) > 1 and not endpoint.format.takes_n:
+        return await _one_by_one(lm, request, deadline)
     pool = lm.to_pool()
-    format, source = endpoint.format, Source(endpoint.provider, endpoint.model)
     call = lm.outgoing(request, deadline, pool, stream=False)
-
-    def read(reply: RawReply) -> LMResponse:
-        return format.parse(source, reply.status, reply.headers, reply.body)
-
+    read = partial(_response, endpoint)
     deposit = lm.deposit_for(settings.budget, request, call)
     try:
         response, sent = await pool.request(call, read, deposit)
@@ -51,6 +47,17 @@ async def pay(lm: LM, request: LMRequest, deadline: float | None) -> LMResponse:
     if call.tokens:
         pool.gate.limiter.settle(call.tokens, response.usage.total_tokens)
     return settled
+
+
+async def _one_by_one(lm: LM, request: LMRequest, deadline: float | None) -> LMResponse:
+    """Several completions of an endpoint that gives one at a time."""
+    single = replace(request, params={k: v for k, v in request.params.items() if k != "n"})
+    return joined(await asyncio.gather(*(pay(lm, single, deadline) for _ in range(request.params["n"]))))
+
+
+def _response(endpoint: Endpoint, reply: RawReply) -> LMResponse:
+    source = Source(endpoint.provider, endpoint.model)
+    return endpoint.format.parse(source, reply.status, reply.headers, reply.body)
 
 
 def settle(model: str, response: LMResponse, sent: int, deposit: Deposit | None) -> LMResponse:

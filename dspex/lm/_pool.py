@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from actors import ActorDeadError, ActorRef, Reply, Scheduler, Shutdown
 from dspex._errors import LMError, LMRateLimitError, LMTransportError
@@ -68,6 +69,16 @@ class Call:
         elif not self.tokens or counted:
             return self
         return replace(self, timeout=timeout, deadline=deadline, tokens=self.tokens if counted else 0.0)
+
+
+@dataclass(slots=True)
+class _Sending(Generic[T]):
+    """A call while it is tried: `sent` so many times."""
+
+    call: Call
+    read: Callable[[RawReply], T]
+    deposit: Deposit | None
+    sent: int = 0
 
 
 class Pool:
@@ -158,26 +169,15 @@ class Pool:
         Retries as `call.retry` says; a retry that waits holds no worker. Raises the last LMError. Each try has its
         room in the budget, if there is a `deposit`, before it is sent.
         """
-        sent = 0
-
-        async def attempt() -> T:
-            nonlocal sent
-            if deposit is not None:
-                await deposit.make()
-            slot = await self.gate.enter(call.tokens)
-            sent += 1
-            try:
-                return await self._exchange(slot, call, read)
-            except BaseException as error:
-                if deposit is not None:
-                    deposit.failed(error)
-                raise
-
+        sending = _Sending(call, read, deposit)
         try:
-            return await self.retried(attempt, call), sent
+            try:
+                return await self._exchange(sending), sending.sent
+            except LMError as error:
+                return await self._again(partial(self._exchange, sending), call, error), sending.sent
         except LMError as last:
-            if sent > 1:
-                last.add_note(f"sent {sent} times")
+            if sending.sent > 1:
+                last.add_note(f"sent {sending.sent} times")
             raise
 
     async def retried(self, attempt: Callable[[], Awaitable[T]], call: Call) -> T:
@@ -185,10 +185,14 @@ class Pool:
         try:
             return await attempt()
         except LMError as error:
-            self.failures += 1
-            retries = Retries(call.retry, self.scheduler.rng, call.deadline)
-            clock = self.scheduler.clock
-            return await with_retries(attempt, error, retries, clock.time, self._sleep, self._retrying)
+            return await self._again(attempt, call, error)
+
+    async def _again(self, attempt: Callable[[], Awaitable[T]], call: Call, error: LMError) -> T:
+        """`attempt` after a first one that failed."""
+        self.failures += 1
+        retries = Retries(call.retry, self.scheduler.rng, call.deadline)
+        clock = self.scheduler.clock
+        return await with_retries(attempt, error, retries, clock.time, self._sleep, self._retrying)
 
     async def open_stream(self, call: Call) -> tuple[Slot, OpenStream, Head]:
         """A stream whose head has come. The caller reads `OpenStream.feed`, and then calls `close_stream`, always."""
@@ -214,8 +218,17 @@ class Pool:
             slot.ref.tell(Abort(message))
         self.gate.leave(slot)
 
-    async def _exchange(self, slot: Slot, call: Call, read: Callable[[RawReply], T]) -> T:
-        gate = self.gate
+    async def _admitted(self, sending: _Sending[Any]) -> Slot:
+        """A slot to send on, with room in the budget."""
+        if sending.deposit is not None:
+            await sending.deposit.make()
+        slot = await self.gate.enter(sending.call.tokens)
+        sending.sent += 1
+        return slot
+
+    async def _exchange(self, sending: _Sending[T]) -> T:
+        slot = await self._admitted(sending)
+        call, gate = sending.call, self.gate
         self.requests += 1
         timeout = call.timeout
         begun: float | None = None
@@ -226,30 +239,38 @@ class Pool:
         message = Exchange(call.url, call.headers, call.body, timeout)
         try:
             reply: RawReply = await slot.ref.call(message)
-            response = read(reply)
-        except LMError as error:
-            if isinstance(error, LMRateLimitError):
-                gate.rejected(self.scheduler.clock.time(), error.retry_after, reply.headers)
-            gate.record(failure_of(error))
-            raise
-        except ActorDeadError as error:
-            gate.breaker.forget()
-            raise LMTransportError(
-                f"{self.name}: the worker that held the request crashed ({error.reason})", code="worker_crashed"
-            ) from error
-        except asyncio.CancelledError:
-            gate.breaker.forget()
-            if slot.ref.is_alive():
-                slot.ref.tell(Abort(message))
-            raise
-        else:
+            response = sending.read(reply)
             gate.limiter.accepted(0.0 if gate.limiter.unlimited else self.scheduler.clock.time(), reply.headers)
             gate.record(None)
             if begun is not None:
                 self.patience.replied(self.scheduler.clock.time() - begun)
             return response
+        except BaseException as error:
+            if isinstance(error, LMRateLimitError):
+                gate.rejected(self.scheduler.clock.time(), error.retry_after, reply.headers)
+            failure = self._failed(error, slot, message)
+            if sending.deposit is not None:
+                sending.deposit.failed(failure)
+            if failure is error:
+                raise
+            raise failure from error
         finally:
             gate.leave(slot)
+
+    def _failed(self, error: BaseException, slot: Slot, message: Exchange) -> BaseException:
+        """What to raise for a try that failed."""
+        if isinstance(error, LMError):
+            self.gate.record(failure_of(error))
+        elif isinstance(error, ActorDeadError):
+            self.gate.breaker.forget()
+            return LMTransportError(
+                f"{self.name}: the worker that held the request crashed ({error.reason})", code="worker_crashed"
+            )
+        elif isinstance(error, asyncio.CancelledError):
+            self.gate.breaker.forget()
+            if slot.ref.is_alive():
+                slot.ref.tell(Abort(message))
+        return error
 
     def snapshot(self) -> dict[str, Any]:
         """What there is to see: JSON-able, read without a message."""

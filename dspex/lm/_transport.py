@@ -29,6 +29,7 @@ from ._resolver import Resolver
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 KEEP_ALIVE = 30.0
+_OPENING = 512  # connections that are being opened at once: what that takes is much of what a call takes
 RESERVED_FILES = 256  # descriptors left to the rest of the program when the limit is derived from RLIMIT_NOFILE
 
 
@@ -94,6 +95,7 @@ class DirectTransport:
         self._targets: dict[str, tuple[tuple[str, str, int], str, bytes]] = {}
         self._heads: dict[tuple[str, str, int], bytes] = {}
         self._open = 0
+        self._opening = asyncio.Semaphore(_OPENING)
         self._queue: deque[asyncio.Future[None]] = deque()
         self._live: set[Connection] = set()
         self._closed = False
@@ -104,12 +106,13 @@ class DirectTransport:
         return self._open
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> RawReply:
-        origin, request = self._request(method, url, headers, body)
+        origin = self._target(url)[0]
         connection = await self._checkout(origin)
         try:
-            connection.begin(request)
-            del request  # the socket has it; where thousands wait for their replies, each kilobyte counts
-            return await connection.reply()
+            # Nothing holds its bytes before there is a socket for them, nor after: of thousands in flight each kilobyte
+            # counts.
+            await connection.begin(self._request(method, url, headers, body))
+            return connection.reply()
         except (OSError, ProtocolError) as error:
             raise _transport_error(error, origin) from error
         finally:
@@ -119,11 +122,11 @@ class DirectTransport:
     async def stream(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes
     ) -> AsyncIterator[StreamedReply]:
-        origin, request = self._request(method, url, headers, body)
+        origin = self._target(url)[0]
         connection = await self._checkout(origin)
         try:
             try:
-                await connection.open_stream(request)
+                await connection.open_stream(self._request(method, url, headers, body))
             except (OSError, ProtocolError) as error:
                 raise _transport_error(error, origin) from error
             yield _DirectStream(connection, origin)
@@ -146,15 +149,17 @@ class DirectTransport:
 
     # --- requests -----------------------------------------------------------------------------------------
 
-    def _request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[tuple[str, str, int], bytes]:
+    def _target(self, url: str) -> tuple[tuple[str, str, int], str, bytes]:
+        """Origin, path and host header."""
         target = self._targets.get(url)
         if target is None:
             target = _target(url)
             if len(self._targets) < 1024:  # urls are few; a caller who makes them up must not fill the memory
                 self._targets[url] = target
-        origin, path, host = target
+        return target
+
+    def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        _, path, host = self._target(url)
         lines = [f"{method} {path} HTTP/1.1\r\nhost: "]
         for name, value in headers.items():
             lines.append(f"{name}: {value}\r\n")
@@ -162,7 +167,7 @@ class DirectTransport:
         if text.count("\n") != len(headers):
             raise LMConfigurationError("a header name or value contains a line break")
         start = lines[0].encode("ascii") + host
-        return origin, b"%b\r\n%bcontent-length: %d\r\n\r\n%b" % (start, text.encode("latin-1"), len(body), body)
+        return b"%b\r\n%bcontent-length: %d\r\n\r\n%b" % (start, text.encode("latin-1"), len(body), body)
 
     # --- connections --------------------------------------------------------------------------------------
 
@@ -191,7 +196,8 @@ class DirectTransport:
                 self._evict_idle()
         self._open += 1
         try:
-            connection = await self._connect(origin, loop)
+            async with self._opening:
+                connection = await self._connect(origin, loop)
         except BaseException:
             self._open -= 1
             self._wake_next()

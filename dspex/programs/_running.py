@@ -23,7 +23,7 @@ from dspex.programs._style import Style, code_of, style_of
 from dspex.programs._trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import CodeType
 
     from dspex.programs._plan import Running
@@ -176,15 +176,25 @@ def observed_sync(module: Any, args: tuple[Any, ...], inputs: dict[str, Any]) ->
     return watch.outputs
 
 
-async def observed_async(module: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> Any:
+def observed_async(module: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> Awaitable[Any]:
     """`aforward`, seen by the callbacks, its usage on the prediction if that is configured."""
     if settings.track_usage and _wants_usage():
-        with track_usage() as tracker:
-            result = await observed_async(module, args, inputs)
-        return _with_usage(result, tracker.get_total_tokens())
+        return _counted_async(module, args, inputs)
     callbacks = active_callbacks(module)
-    if not callbacks:
-        return await module.aforward(*args, **inputs)
+    # Itself, where nobody looks on: a coroutine around it would cost every call in flight memory.
+    awaitable: Awaitable[Any] = (
+        module.aforward(*args, **inputs) if not callbacks else _watched_async(callbacks, module, args, inputs)
+    )
+    return awaitable
+
+
+async def _counted_async(module: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> Any:
+    with track_usage() as tracker:
+        result = await observed_async(module, args, inputs)
+    return _with_usage(result, tracker.get_total_tokens())
+
+
+async def _watched_async(callbacks: Any, module: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> Any:
     with Watch(callbacks, "module", module, _shown(args, inputs)) as watch:
         watch.outputs = await module.aforward(*args, **inputs)
     return watch.outputs
