@@ -30,10 +30,14 @@ def checkout(tmp_path: Path) -> Path:
 def run(checkout: Path, requirements: str = "", before: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     script = checkout / "examples/script.py"
     script.write_text(before + SCRIPT.format(requirements=requirements))
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("DSPEX_", "PIP_"))}
     return subprocess.run(
-        [sys.executable, script], env={**inherited, **env}, cwd=checkout, capture_output=True, text=True, timeout=300
+        [sys.executable, script], env={**inherited(), **env}, cwd=checkout, capture_output=True, text=True, timeout=300
     )
+
+
+def inherited() -> dict[str, str]:
+    """The environment without settings that would lead a script to another place."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("DSPEX_", "PIP_"))}
 
 
 @pytest.mark.parametrize("name", ["examples/environment.py", "examples/quickstart.py", "tests/run.py"])
@@ -88,7 +92,12 @@ def test_ctrl_c_while_setting_up_says_how_to_go_on(checkout: Path) -> None:
     script = checkout / "examples/script.py"
     script.write_text(SCRIPT.format(requirements=""))
     process = subprocess.Popen(
-        [sys.executable, script], cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, script],
+        env=inherited(),
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     with process:
         assert process.stdout is not None
