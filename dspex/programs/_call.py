@@ -114,18 +114,13 @@ class Call:
         try:
             return reply.get()
         except BaseException:
-            if not reply.done():
-                self.cancel()
+            self.abandon(reply)
             raise
 
-    async def answer(self, reply: Reply[Any]) -> Any:
-        """The answer, on any event loop; a caller that is cancelled ends the call."""
-        try:
-            return await reply
-        except asyncio.CancelledError:
-            if not reply.done():
-                self.cancel()
-            raise
+    def abandon(self, reply: Reply[Any]) -> None:
+        """Whoever waited for the answer is interrupted or cancelled: that ends the call, unless it is over."""
+        if not reply.done():
+            self.cancel()
 
     def adopt(self, child: Call, reply: Reply[Any]) -> None:
         """A call made by a thread that works for this one: it cannot be interrupted, but what it waits for can.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from actors import Down, Reply
@@ -78,7 +79,11 @@ class ProgramRef:
     async def acall(self, *args: Any, **inputs: Any) -> Any:
         """The result, awaited; cancelling the wait ends the call."""
         call, reply = self._send(args, inputs)
-        return await call.answer(reply)
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            call.abandon(reply)
+            raise
 
     def __or__(self, other: Any) -> Any:
         """`ref | b`: a `Pipeline` whose first step is this running program."""

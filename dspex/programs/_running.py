@@ -79,7 +79,12 @@ async def call_async(module: Any, args: tuple[Any, ...], inputs: dict[str, Any])
         return await run_async(module, args, inputs)
     system = parent.system if parent is not None else _current_system()
     call = Call(system, module, args, inputs, timeout)
-    return await call.answer(cell.send(call) if cell is not None else system.request(call))
+    reply = cell.send(call) if cell is not None else system.request(call)
+    try:
+        return await reply
+    except asyncio.CancelledError:
+        call.abandon(reply)
+        raise
 
 
 def _current_system() -> System:
