@@ -41,6 +41,7 @@ def main() -> None:
     # What verdicts need and what requests are made of is imported here, before any request is timed.
     from dspex.evaluate import _metric_errors, _verdict  # noqa: F401
     from dspex.primitives import Example, Prediction  # noqa: F401
+    from dspex.signatures import Signature  # noqa: F401  of the answer's completions
 
     _write(sink, b"")
     while (request := _read(source)) is not None:

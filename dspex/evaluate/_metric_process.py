@@ -17,7 +17,7 @@ from collections.abc import Callable
 from multiprocessing import spawn
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from actors import Reply, Timeout
+from actors import NoSchedulerError, Reply, Timeout
 
 from ._metric_errors import MetricCrashedError, MetricError
 
@@ -30,15 +30,19 @@ _CHILD = "import sys; sys.path[:] = {path!r}; from dspex.evaluate._metric_child 
 
 
 class MetricProcesses:
-    """``count`` processes that compute ``metric``. They start at once, side by side, and again when one has ended."""
+    """``count`` processes that compute ``metric``. They start at once, side by side, and again when one has ended.
+
+    A process at work has a thread that gives it one request after the other: between two of them it waits for that
+    thread only, not for the loop.
+    """
 
     def __init__(self, metric: Callable[..., Any], count: int, scheduler: Scheduler) -> None:
         if count < 1:
             raise ValueError("metric_processes must be 1 or more")
         self._metric = _pickled(metric)
         self._scheduler = scheduler
-        self._idle: deque[_Child | None] = deque()
-        self._waiting: deque[Reply[_Child | None]] = deque()
+        self._idle: deque[_Child | None] = deque()  # None: one that has ended, and is started again when it is wanted
+        self._waiting: deque[_Request] = deque()
         self._children: set[_Child] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -51,24 +55,22 @@ class MetricProcesses:
         not pay for it. Raises `TimeoutError`, `MetricCrashedError`, or the `MetricError` that the process answered.
         """
         try:
-            request = pickle.dumps((example, prediction), pickle.HIGHEST_PROTOCOL)
+            request = _Request(pickle.dumps((example, prediction), pickle.HIGHEST_PROTOCOL))
         except Exception as error:
             raise MetricError(
                 f"the example or its prediction cannot be sent to the metric's process: {error}"
             ) from error
-        child = self._acquired()
         try:
-            if not child.is_ready:
-                child.begun.get(timeout=_BEGINNING)
-            answer = self._scheduler.run_blocking(child.ask, request).get(timeout=timeout)
-        except Timeout:
-            self._replace(child)
-            what = f"took longer than {timeout} s" if child.is_ready else f"had no process within {_BEGINNING:g} s"
-            raise TimeoutError(f"the metric {what}, and its process was ended") from None
-        except BaseException:
-            self._replace(child)
-            raise
-        self._free(child)
+            self._hand_in(request)
+            request.begun.get()
+            answer = request.answer.get(timeout=timeout)
+        except BaseException as error:
+            child = request.give_up()
+            if child is not None:
+                child.kill(wait=False)
+            if not isinstance(error, Timeout):
+                raise
+            raise TimeoutError(f"the metric took longer than {timeout} s, and its process was ended") from None
         ok, value = pickle.loads(answer)
         if ok:
             return float(value)
@@ -84,29 +86,65 @@ class MetricProcesses:
         for child in children:
             child.kill()
 
-    def _acquired(self) -> _Child:
-        reply = self._acquire()
+    def _hand_in(self, request: _Request) -> None:
+        with self._lock:
+            self._waiting.append(request)
+            if not self._idle:
+                return
+            child = self._idle.pop()
         try:
-            return reply.get() or self._add()
+            self._scheduler.run_blocking(self._serve, child)
         except BaseException:
-            if not reply.set(None):  # it came just when this fiber was ended: the next one may have it
-                self._free(reply.get())
+            with self._lock:
+                self._idle.append(child)
             raise
 
-    def _acquire(self) -> Reply[_Child | None]:
-        with self._lock:
-            if self._idle:
-                return Reply.of(self._idle.pop())
-            reply: Reply[_Child | None] = Reply()
-            self._waiting.append(reply)
-            return reply
+    def _serve(self, child: _Child | None) -> None:
+        """Answer requests by this process, and by another when it has ended, for as long as there are any. Blocks."""
+        last: _Request | None = None  # its fiber is woken, which takes a while, when the process has the next one
+        while (request := self._next(child)) is not None:
+            if child is None:
+                child = self._add()
+            if not request.take(child):
+                continue
+            if self._exchange(request, child, last):
+                last = request
+            else:  # the process has ended, or who gave the request up is ending it
+                request.tell()
+                last = None
+                with self._lock:
+                    self._children.discard(child)
+                child.kill()
+                child = None
+        if last is not None:
+            last.tell()
 
-    def _free(self, child: _Child | None) -> None:
+    @staticmethod
+    def _exchange(request: _Request, child: _Child, last: _Request | None) -> bool:
+        """Have the process answer; whether it can take another request."""
+        error: Exception
+        try:
+            try:
+                child.begun.get(timeout=_BEGINNING)
+                child.send(request.data)
+            finally:
+                if last is not None:
+                    last.tell()
+            request.begun.set(None)
+            return request.settle(child.receive(), None)
+        except Timeout:
+            error = TimeoutError(f"the metric had no process within {_BEGINNING:g} s")
+        except Exception as raised:  # noqa: BLE001  whatever kept it from answering is the answer
+            error = raised
+        request.settle(b"", error)
+        return False
+
+    def _next(self, child: _Child | None) -> _Request | None:
         with self._lock:
-            while self._waiting:
-                if self._waiting.popleft().set(child):
-                    return
+            if self._waiting:
+                return self._waiting.popleft()
             self._idle.append(child)
+            return None
 
     def _add(self) -> _Child:
         child = _Child(self._metric)
@@ -115,15 +153,57 @@ class MetricProcesses:
                 child.kill()
             else:
                 self._children.add(child)
-        child.begun = self._scheduler.run_blocking(child.begin)
+        try:
+            child.begun = self._scheduler.run_blocking(child.begin)
+        except NoSchedulerError as error:  # no thread: who asks this process is told so
+            child.begun = Reply.failed(error)
         return child
 
-    def _replace(self, child: _Child) -> None:
+
+class _Request:
+    """A verdict that is wanted. Of the process that is at it and the fiber that gives it up, the first one is right."""
+
+    __slots__ = ("_child", "_is_over", "_lock", "_outcome", "answer", "begun", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.begun: Reply[None] = Reply()  # a process has it
+        self.answer: Reply[bytes] = Reply()
+        self._outcome: tuple[bytes, Exception | None]
+        self._child: _Child | None = None
+        self._is_over = False
+        self._lock = threading.Lock()
+
+    def take(self, child: _Child) -> bool:
+        """This process is at it now. False if it was given up before its turn."""
         with self._lock:
-            self._children.discard(child)
-        child.kill(wait=False)
-        self._scheduler.run_blocking(child.kill)  # to wait for it: not on the loop
-        self._free(None)
+            if not self._is_over:
+                self._child = child
+            return not self._is_over
+
+    def settle(self, answer: bytes, error: Exception | None) -> bool:
+        """This came of it, and `tell` says so. False if it has been given up: the process is being ended."""
+        with self._lock:
+            self._outcome = answer, error
+            was_over, self._is_over = self._is_over, True
+            self._child = None
+            return not was_over
+
+    def tell(self) -> None:
+        """Wake the fiber that waits."""
+        answer, error = self._outcome
+        self.begun.set(None)
+        if error is None:
+            self.answer.set(answer)
+        else:
+            self.answer.set_exception(error)
+
+    def give_up(self) -> _Child | None:
+        """Nobody waits for it any more. The process that is at it and has to be ended, if there is one."""
+        with self._lock:
+            self._is_over = True
+            child, self._child = self._child, None
+            return child
 
 
 class _Child:
@@ -136,7 +216,6 @@ class _Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._killed = False
         self._lock = threading.Lock()
-        self.is_ready = False
 
     def begin(self) -> None:
         """Start it, and wait until it has the metric. Blocks."""
@@ -145,34 +224,40 @@ class _Child:
                 raise MetricCrashedError("the evaluation has ended")
             command = [sys.executable, "-c", _CHILD.format(path=list(sys.path))]
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.ask(self._metric)
-        self.is_ready = True
+        self.send(self._metric)
+        self.receive()
 
-    def ask(self, request: bytes) -> bytes:
-        """Send a request and wait for the answer; `MetricCrashedError` if the process ends first. Blocks."""
-        process = self._process
-        assert process is not None, "begin comes first"
+    def send(self, request: bytes) -> None:
+        """Send a request; `MetricCrashedError` if the process has ended. Blocks until it has taken nearly all of it."""
+        sink = cast("IO[bytes]", self._running().stdin)
         try:
-            return self._exchange(process, _framed(request))
-        except (OSError, ValueError, EOFError):
-            pass  # the pipe is broken or was closed: the process is gone, and says why below
-        code = process.wait()
-        cause = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise MetricCrashedError(f"the process that computed the metric ended ({cause})", exitcode=code)
+            sink.write(_LENGTH.pack(len(request)) + request)
+            sink.flush()
+        except (OSError, ValueError):  # the pipe is broken or was closed
+            raise self._ended() from None
 
-    @staticmethod
-    def _exchange(process: subprocess.Popen[bytes], data: bytes) -> bytes:
-        source, sink = cast("IO[bytes]", process.stdout), cast("IO[bytes]", process.stdin)
-        sink.write(data)
-        sink.flush()
-        header = source.read(_LENGTH.size)
-        if len(header) < _LENGTH.size:
-            raise EOFError
-        (length,) = _LENGTH.unpack(header)
-        answer = source.read(length)
-        if len(answer) < length:
-            raise EOFError
-        return answer
+    def receive(self) -> bytes:
+        """Wait for the answer; `MetricCrashedError` if the process ends first. Blocks."""
+        source = cast("IO[bytes]", self._running().stdout)
+        try:
+            header = source.read(_LENGTH.size)
+            if len(header) == _LENGTH.size:
+                (length,) = _LENGTH.unpack(header)
+                answer = source.read(length)
+                if len(answer) == length:
+                    return answer
+        except (OSError, ValueError):
+            pass  # the pipe was closed
+        raise self._ended()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "begin comes first"
+        return self._process
+
+    def _ended(self) -> MetricCrashedError:
+        code = self._running().wait()
+        cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return MetricCrashedError(f"the process that computed the metric ended ({cause})", exitcode=code)
 
     def kill(self, wait: bool = True) -> None:
         """End it, whatever it does. ``wait`` until it is gone, and give its pipes back."""
@@ -191,10 +276,6 @@ class _Child:
                     pipe.close()
             except (OSError, ValueError):
                 pass  # unsent data, or a thread that still reads
-
-
-def _framed(data: bytes) -> bytes:
-    return _LENGTH.pack(len(data)) + data
 
 
 def _pickled(metric: Callable[..., Any]) -> bytes:

@@ -23,6 +23,7 @@ from dspex.evaluate import (
     FailureKind,
     Scored,
 )
+from dspex.evaluate._metric_process import _Child, _Request
 from dspex.predict import Module
 from dspex.primitives import Example, Prediction
 from dspex.system import System
@@ -475,3 +476,28 @@ def test_a_program_that_holds_the_loop_once_does_not_move_its_workers_to_threads
         assert evaluate(Heavy()).score == 100.0
         assert Heavy()(question="q5").answer == "a5"
         assert not [code for code in system.scheduler.blocking if code.co_name == "on_receive"]
+
+
+def test_who_waits_for_a_verdict_and_who_computes_it_agree_on_who_was_first():
+    process = _Child(b"")
+    early, late, between = _Request(b""), _Request(b""), _Request(b"")
+    assert early.give_up() is None
+    assert not early.take(process), "given up before its turn: no process takes it"
+    assert late.take(process)
+    assert late.settle(b"verdict", None)
+    assert late.give_up() is None, "answered: the process is at another one by now, and must not be ended"
+    assert between.take(process)
+    assert between.give_up() is process
+    assert not between.settle(b"verdict", None), "the process is being ended: it takes no other"
+
+
+def test_those_that_wait_behind_a_hanging_metric_are_judged_by_the_process_that_follows(system):
+    devset = [Example(question=f"q{n}", answer=f"a{n}", fate="hang" if n == 0 else None) for n in range(5)]
+    evaluate = Evaluate(
+        devset=[example.with_inputs("question") for example in devset],
+        metric=metrics.treacherous, metric_executor="process", metric_processes=1,
+        num_workers=5, timeout=2.0, max_retries=0,
+    )  # fmt: skip
+    result = evaluate(Echo())
+    assert result.counts == {FailureKind.TIMEOUT: 1}
+    assert len(result.scored) == 4
