@@ -115,8 +115,12 @@ class Evaluate:
         """Evaluate, and wait. In a fiber it parks. Ctrl-C ends it and returns what is finished."""
         width = num_workers if num_workers is not None else num_threads
         with self._watched(program, callback_metadata) as watch:
-            evaluation = self.start(program, metric=metric, devset=devset, num_workers=width)
-            result = self._follow(evaluation, self.display_progress if display_progress is None else display_progress)
+            evaluation = self._prepared(program, metric, devset, width)  # an interrupt here finds nothing begun
+            try:
+                show = self.display_progress if display_progress is None else display_progress
+                result = self._follow(evaluation.begin(), show)
+            except KeyboardInterrupt:
+                result = evaluation.cancel()
             watch.outputs = result
         self._publish(result, display_table, save_as_csv, save_as_json)
         return result
@@ -155,6 +159,15 @@ class Evaluate:
         num_workers: int | None = None,
     ) -> Evaluation:
         """Begin, and do not wait: the `Evaluation` can be watched, awaited and cancelled."""
+        return self._prepared(program, metric, devset, num_workers).begin()
+
+    def _prepared(
+        self,
+        program: Any,
+        metric: Callable[..., Any] | None,
+        devset: Sequence[Any] | None,
+        num_workers: int | None,
+    ) -> Evaluation:
         system = _current_system()
         rows = self.devset if devset is None else devset
         metric = self.metric if metric is None else metric
@@ -214,13 +227,10 @@ class Evaluate:
             return evaluation.result()
         from ._render import ProgressBar
 
-        try:
-            with ProgressBar("Evaluate") as bar:
-                while not evaluation.wait(_REDRAW):
-                    bar.update(evaluation.progress, evaluation.now())
+        with ProgressBar("Evaluate") as bar:
+            while not evaluation.wait(_REDRAW):
                 bar.update(evaluation.progress, evaluation.now())
-        except KeyboardInterrupt:
-            return evaluation.cancel()
+            bar.update(evaluation.progress, evaluation.now())
         return evaluation.result()
 
     async def _follow_async(self, evaluation: Evaluation) -> EvaluationResult:

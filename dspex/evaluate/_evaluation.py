@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from actors import ActorCrashed, ActorDeadError, Crash, Reply, Timeout
 from supervision import ChildSpec, DynamicSupervisor, start_child, terminate_child
@@ -61,13 +61,17 @@ class Crew:
             (system, source, width, ledger, progress, context or copy_context(), self.ended, listener),
             dict(more or {}),
         )
+
+    def begin(self) -> Self:
+        """Start the actors."""
         spec = ChildSpec(
-            name,
-            (DynamicSupervisor, (name,), {"intensity": _RESTARTS, "period": 1.0}),
+            self._name,
+            (DynamicSupervisor, (self._name,), {"intensity": _RESTARTS, "period": 1.0}),
             restart="temporary",
             type="supervisor",
         )
-        start_child(place, spec).add_done_callback(self._supervised)
+        start_child(self._place, spec).add_done_callback(self._supervised)
+        return self
 
     def cancel(self, reason: str = "cancelled") -> None:
         """End the work now. Any thread."""
@@ -148,7 +152,7 @@ class DevsetSource:
 
 
 class Evaluation:
-    """A running evaluation. ``result()`` waits for it; ``await`` does too, on any event loop.
+    """An evaluation: from ``begin()`` on it runs. ``result()`` waits for it; ``await`` does too, on any event loop.
 
     ``progress`` may be read from any thread. ``cancel()`` gives the result of what is finished, at once; so does
     ``result()`` if it is interrupted (Ctrl-C).
@@ -184,6 +188,11 @@ class Evaluation:
         )  # fmt: skip
         self._release = release
         self._crew.ended.add_done_callback(self._ended)
+
+    def begin(self) -> Self:
+        """Start its actors.  `cancel` gives what is finished from now on, however soon it comes."""
+        self._crew.begin()
+        return self
 
     def now(self) -> float:
         """The time on the clock that ``progress`` is told by."""

@@ -181,7 +181,7 @@ class OptimizationRun:
                 "beat": None if self._stored is None else self._beat,
                 "news": self._news,
             },
-        )
+        ).begin()
 
     def _beat(self) -> None:
         assert self._stored is not None

@@ -232,8 +232,7 @@ def test_a_long_lived_watcher_keeps_nothing_of_those_that_ended(actor_kind: Any,
     for _ in range(3):
         other = peer(actor_kind).start()
         watcher.ask(("monitor", other), timeout=5)
-        other.kill()
-        await_down(other)
+        other.stop(timeout=30)
     quiesce(scheduler)
     assert watcher.inspect(lambda actor: len(actor.got)).get(timeout=5) == 3
     assert not watcher.inspect(lambda actor: actor._monitoring).get(timeout=5)
