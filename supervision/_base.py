@@ -23,7 +23,7 @@ from actors import (
     StartError,
     hosting,
 )
-from actors._log import logger
+from actors.runtime import logger
 from supervision._errors import SupervisionError
 from supervision._messages import (
     CountChildren,

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from actors._log import logger
+from actors.runtime import logger
 from dspex.control import _wire as wire
 from dspex.control._errors import OperationError, SocketPathError, WireError
 from dspex.control._sockets import listens

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors import AsyncActor, Reply, fiber, hosting
-from actors._local import current_fiber
+from actors.runtime import current_fiber
 from dspex._resting import place
 
 from ._messages import Judging, Rested, Resting, Work, WorkerReady

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from actors import AsyncActor, Reject, concurrent, fiber, hosting
-from actors._local import current_fiber
+from actors.runtime import current_fiber
 from dspex._errors import LMTimeoutError
 from dspex._settings import _overlay
 from dspex.programs._call import Call, chosen_system, current_call

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from actors import Activity, BlockingOnLoopError
-from actors._local import current_fiber, here
+from actors.runtime import current_fiber, here
 from dspex._settings import _overlay, settings
 from dspex._usage import track_usage
 from dspex.callbacks import Watch, active_callbacks

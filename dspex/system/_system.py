@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from actors import Clock, Scheduler
-from actors._local import chosen_scheduler
+from actors.runtime import chosen_scheduler
 from dspex._settings import DEFAULTS, Context
 from dspex._settings import context as settings_context
 from dspex.system import _current

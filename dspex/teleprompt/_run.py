@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from actors import ActorDeadError, Reply, Timeout
-from actors._local import current_fiber
+from actors.runtime import current_fiber
 from dspex._settings import settings
 from dspex.evaluate._evaluation import Crew
 from dspex.evaluate._ledger import Ledger, RetryPolicy

@@ -24,11 +24,6 @@ HEAVY = {
 }
 
 
-# The hot path asks which activity runs now without a function call, and all three packages get at structlog, which is
-# slow to import, in one way. All else goes through a package's front door.
-ALLOWED = {"actors._local", "actors._log"}
-
-
 def imported(path: Path) -> Iterator[tuple[str, int]]:
     """The absolute name and the line of everything that a file imports, in functions too."""
     package = module_name(path).split(".")
@@ -63,7 +58,7 @@ def test_no_package_imports_another_ones_private_modules_from_above(package: str
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in modules(package)
         for name, line in imported(path)
-        if name.split(".")[0] in below and name not in ALLOWED and any(part.startswith("_") for part in name.split("."))
+        if name.split(".")[0] in below and any(part.startswith("_") for part in name.split("."))
     ]
     assert strays == []
 

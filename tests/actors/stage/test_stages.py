@@ -57,7 +57,7 @@ def scheduler():
 @pytest.fixture(autouse=True)
 def here(scheduler):
     """Each test starts its actors on the scheduler of the module, and leaves none."""
-    from actors._local import chosen_scheduler
+    from actors.runtime import chosen_scheduler
 
     token = chosen_scheduler.set(scheduler)
     yield

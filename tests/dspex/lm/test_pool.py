@@ -230,7 +230,7 @@ def test_threads_and_loops_share_it_too(scheduler: Scheduler) -> None:
         answers: list[Any] = []
 
         def in_thread() -> None:
-            from actors._local import chosen_scheduler
+            from actors.runtime import chosen_scheduler
 
             chosen_scheduler.set(scheduler)
             answers.append(asyncio.run(model.acall("item-1")))
