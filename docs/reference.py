@@ -4,9 +4,9 @@ One page for each public package, one section for each name in its `__all__`. Th
 and not kept in the repository, where they would be out of date after every commit.
 """
 
+import argparse
 import importlib
 import inspect
-import sys
 from pathlib import Path
 
 PACKAGES = (
@@ -83,7 +83,9 @@ def signature(value):
 
 def main():
     """Write all pages, and an index."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "build/reference")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("build/reference"), help="where the pages go")
+    folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:
         (folder / f"{package}.md").write_text(page(package), encoding="utf-8")
