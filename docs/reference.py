@@ -30,7 +30,7 @@ PACKAGES = (
         "dspex.system",
     ),
     *("dspex.control", "dspex.datasets", "dspex.local", "dspex.testing"),
-    *("supervision", "supervision.testing", "actors", "actors.stage", "actors.testing"),
+    *("supervision", "supervision.testing", "actors", "actors.runtime", "actors.stage", "actors.testing"),
 )
 
 
