@@ -131,10 +131,16 @@ class FaultServer:
         self._port = server.sockets[0].getsockname()[1]
         started.set()
         await self._stop.wait()
+        # asyncio leaves a connection open that is being accepted when its server closes: first nobody is accepted any
+        # more, then those who were come up and are dropped.
+        for listening in server.sockets:
+            loop.remove_reader(listening.fileno())
+        for _ in range(8):
+            await asyncio.sleep(0)
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.sleep(0)
 
     # --- connections --------------------------------------------------------------------------------------------
