@@ -29,6 +29,7 @@ from actors import (
     sleep,
     wait,
 )
+from actors.testing import quiesce
 
 colour: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -450,7 +451,8 @@ def test_the_fibers_of_many_handlers_at_once_are_not_all_kept(scheduler: Schedul
             return message
 
     ref = Wide.start()
-    replies = [ref.call(number) for number in range(600)]
+    replies = [ref.call(number) for number in range(1500)]
+    quiesce(scheduler)  # all of them wait
     gate.set(None)
-    assert [reply.get(timeout=10) for reply in replies] == list(range(600))
-    assert 0 < len(scheduler.idle_fibers) <= 256
+    assert [reply.get(timeout=10) for reply in replies] == list(range(1500))
+    assert len(scheduler.idle_fibers) == 1024
