@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ from ._resolver import Resolver
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 KEEP_ALIVE = 30.0
-_OPENING = 512  # connections that are being opened at once: what that takes is much of what a call takes
+_OPENING = 512  # connections to one endpoint that are being opened at once: that takes as much memory as a call
 RESERVED_FILES = 256  # descriptors left to the rest of the program when the limit is derived from RLIMIT_NOFILE
 
 
@@ -95,7 +95,8 @@ class DirectTransport:
         self._targets: dict[str, tuple[tuple[str, str, int], str, bytes]] = {}
         self._heads: dict[tuple[str, str, int], bytes] = {}
         self._open = 0
-        self._opening = asyncio.Semaphore(_OPENING)
+        # For each endpoint: one that does not answer must not keep others from being reached.
+        self._opening: defaultdict[Hashable, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_OPENING))
         self._queue: deque[asyncio.Future[None]] = deque()
         self._live: set[Connection] = set()
         self._closed = False
@@ -196,7 +197,7 @@ class DirectTransport:
                 self._evict_idle()
         self._open += 1
         try:
-            async with self._opening:
+            async with self._opening[origin]:
                 connection = await self._connect(origin, loop)
         except BaseException:
             self._open -= 1

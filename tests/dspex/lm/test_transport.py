@@ -51,6 +51,17 @@ def run(kind: str, work: Callable[[Transport], Awaitable[Any]], **options: Any) 
     return asyncio.run(go())
 
 
+def deaf_port(stack: contextlib.ExitStack) -> int:
+    """A port on this machine that takes no connection and refuses none."""
+    deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+    port: int = deaf.getsockname()[1]
+    for _ in range(8):  # fill its queue: what comes after is not answered
+        filler = stack.enter_context(socket.socket())
+        filler.setblocking(False)
+        filler.connect_ex(("127.0.0.1", port))
+    return port
+
+
 def url(server: FaultServer) -> str:
     return f"{server.url}/chat/completions"
 
@@ -210,13 +221,51 @@ def test_a_server_that_does_not_take_the_connection_is_given_up_in_time() -> Non
         return str(caught.value.code)
 
     with contextlib.ExitStack() as stack:
-        deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        port = deaf.getsockname()[1]
-        for _ in range(8):  # fill its queue: what comes after is not answered
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", port))
+        port = deaf_port(stack)
         assert run("direct", go, connect_timeout=0.05) == "connect"
+
+
+def test_an_endpoint_that_answers_no_connect_keeps_nobody_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dspex.lm._transport._OPENING", 2)
+
+    async def go(transport: Transport) -> int:
+        deaf = [asyncio.ensure_future(transport.send("POST", f"{nowhere}/x", HEADERS, BODY)) for _ in range(5)]
+        await asyncio.sleep(0)
+        status = (await transport.send("POST", url(server), HEADERS, BODY)).status
+        for sending in deaf:
+            sending.cancel()
+        await asyncio.wait(deaf)
+        return status
+
+    with contextlib.ExitStack() as stack:
+        nowhere = f"http://127.0.0.1:{deaf_port(stack)}"
+        server = stack.enter_context(FaultServer())
+        assert run("direct", go, connect_timeout=60.0) == 200
+
+
+def test_no_more_connections_to_an_endpoint_are_opened_at_once_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dspex.lm._transport._OPENING", 3)
+    opening: list[int] = [0, 0]
+
+    async def go(transport: Transport) -> None:
+        assert isinstance(transport, DirectTransport)
+        connect = transport._connect
+
+        async def counted(*arguments: Any) -> Any:
+            opening[0] += 1
+            opening[1] = max(opening)
+            try:
+                return await connect(*arguments)
+            finally:
+                opening[0] -= 1
+
+        monkeypatch.setattr(transport, "_connect", counted)
+        replies = await asyncio.gather(*(transport.send("POST", url(server), HEADERS, BODY) for _ in range(20)))
+        assert {reply.status for reply in replies} == {200}
+
+    with FaultServer() as server:
+        run("direct", go)
+    assert opening == [0, 3]
 
 
 def test_another_host_may_have_the_place_of_an_idle_connection() -> None:
