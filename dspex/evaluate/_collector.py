@@ -30,6 +30,7 @@ from ._messages import (
     Work,
     WorkerReady,
 )
+from ._outage import Outage
 from ._outcomes import Failed, Outcome, Scored
 from ._progress import Progress
 from ._worker import EvaluationWorker
@@ -140,6 +141,7 @@ class Collector(AsyncActor):
         self._wake_at = 0.0
         self._sweeping = False
         self._early: str | None = None
+        self._outage = Outage()
         self.paused = False
 
     def on_start(self) -> None:
@@ -216,7 +218,8 @@ class Collector(AsyncActor):
         ledger = self._ledger
         while self._returning and self._at_work < self._width:
             self._readmit(self._returning.popleft())
-        while not self.paused and self._at_work < self._width and len(self._busy) < _CROWD * self._width:
+        held = self.paused or now < self._outage.over_at
+        while not held and self._at_work < self._width and len(self._busy) < _CROWD * self._width:
             if not self._idle:
                 if self._hidden_demand(now):
                     self._start_worker()
@@ -234,8 +237,11 @@ class Collector(AsyncActor):
         self._progress.in_flight = len(self._busy) + self._holding
         if ledger.is_done and not self._holding and (ledger.is_closed or self._source.is_exhausted()):
             self._finish()
-        elif ledger.due is not None and not self.paused:
-            self._wake_up_at(ledger.due, now)
+        elif not self.paused and not ledger.is_closed:
+            if now < self._outage.over_at:
+                self._wake_up_at(self._outage.over_at, now)
+            elif ledger.due is not None:
+                self._wake_up_at(ledger.due, now)
 
     def _hidden_demand(self, now: float) -> bool:
         """There is more work than workers that exist or are about to."""
@@ -316,6 +322,7 @@ class Collector(AsyncActor):
         if report.usage is not None:
             self._progress.record_usage(*_spent(report.usage))
         if report.error is None:
+            self._outage.answered()
             if self._ledger.scored(report.lease):
                 score = 0.0 if report.score is None else report.score
                 self._progress.record_score(score)
@@ -351,6 +358,10 @@ class Collector(AsyncActor):
     def _attempt_failed(self, busy: _Busy, kind: FailureKind, error: BaseException, report: Report | None) -> None:
         lease = busy.lease
         now = self.scheduler.clock.time()
+        again = self._outage.refused(error, now) if kind is FailureKind.OUTAGE else None
+        if again is not None and self._ledger.refused(lease, again):
+            self._last_kind[lease.index] = kind
+            return
         verdict = self._ledger.failed_with(lease, kind, now)
         if isinstance(verdict, Retry):
             self._last_kind[lease.index] = kind

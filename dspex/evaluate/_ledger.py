@@ -68,6 +68,7 @@ class _Trouble:
     """What is remembered of an example that failed at least once; the others cost nothing."""
 
     attempts: int = 0
+    refused: int = 0
     charged: int = 0
     kills: int = 0
     first_failure: float = 0.0
@@ -152,6 +153,19 @@ class Ledger:
 
     # what is reported
 
+    def refused(self, lease: Lease, again: float) -> bool:
+        """The attempt was none: nothing was sent. The example goes again, at ``again`` the earliest. False if nothing
+        is handed out any more, or the lease no longer counts: then nothing has changed.
+        """
+        if self._closed or not self._settle(lease):
+            return False
+        trouble = self._trouble.setdefault(lease.index, _Trouble(first_failure=again))
+        trouble.attempts = lease.attempt
+        trouble.refused += 1
+        heapq.heappush(self._waiting, (again, lease.index))
+        self._retries[lease.index] = again
+        return True
+
     def scored(self, lease: Lease) -> bool:
         """The example has its score. False if the lease no longer counts: the report came too late."""
         if not self._settle(lease):
@@ -180,7 +194,7 @@ class Ledger:
             trouble.charged += 1
         if self._closed or not retryable or not kind.is_retryable or trouble.charged > self._policy.max_retries:
             return self._give_up(lease, kind)
-        at = now + self._policy.delay(lease.attempt)
+        at = now + self._policy.delay(lease.attempt - trouble.refused)
         heapq.heappush(self._waiting, (at, lease.index))
         self._retries[lease.index] = at
         return Retry(at)
