@@ -3,6 +3,7 @@
 from ._base import BaseLM
 from ._breaker import Breaker, BreakerPolicy
 from ._budget import Budget, budget
+from ._direct import DirectTransport
 from ._embedder import Embedder
 from ._history import inspect_history, pretty_print_history
 from ._limiter import Limiter
@@ -12,7 +13,7 @@ from ._prices import Price, prices, register_price
 from ._providers import PROVIDERS, Provider
 from ._retry import RetryPolicy
 from ._service import LmService
-from ._transport import DirectTransport, Transport
+from ._transport import Transport
 from ._types import LMOutput, LMRequest, LMResponse, StreamChunk, ToolCallPart, Usage
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dspex._errors import LMTransportError
 
 from ._http1 import RawReply
-from ._transport import KEEP_ALIVE, MAX_REPLY_BYTES, StreamedReply, default_max_connections
+from ._transport import KEEP_ALIVE, MAX_REPLY_BYTES, StreamedReply, default_max_connections, read_whole
 
 if TYPE_CHECKING:
     import aiohttp
@@ -45,14 +45,7 @@ class AiohttpTransport:
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> RawReply:
         async with self.stream(method, url, headers, body) as reply:
-            pieces = []
-            size = 0
-            async for piece in reply.pieces():
-                size += len(piece)
-                if size > self._max_reply_bytes:
-                    raise LMTransportError(f"the reply is larger than {self._max_reply_bytes} bytes", code="too_large")
-                pieces.append(piece)
-        return RawReply(reply.status, dict(reply.headers), b"".join(pieces))
+            return await read_whole(reply, self._max_reply_bytes)
 
     @asynccontextmanager
     async def stream(

@@ -13,8 +13,9 @@ from supervision import ChildSpec, DynamicSupervisor, SupervisorSpec
 
 from ._cached import ResponseCodec, VectorCodec
 from ._collector import collect_seldom
+from ._direct import DirectTransport
 from ._pool import Pool, PoolOptions
-from ._transport import DirectTransport, Transport, default_max_connections
+from ._transport import Transport, default_max_connections
 
 if TYPE_CHECKING:
     import httpx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -145,8 +146,9 @@ class ChoicesAssembler(Assembler):
             raise TypeError(f"the index of a choice is {index!r}")
         return index, self._drafts.setdefault(index, Draft())
 
+    @abstractmethod
     def _delta(self, choice: Mapping[str, Any]) -> StreamChunk | None:
-        raise NotImplementedError
+        """What a choice of one event adds; None if that is nothing to show."""
 
     def response(self) -> LMResponse:
         if not self._drafts or not (self._done or all(d.stop_reason for d in self._drafts.values())):

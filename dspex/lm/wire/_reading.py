@@ -6,6 +6,7 @@ becomes a typed error here.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -48,7 +49,7 @@ def string(value: Any) -> str | None:
     raise TypeError(f"a string was expected, not {type(value).__name__}")
 
 
-class Assembler:
+class Assembler(ABC):
     """Base of the stream assemblers. Subclasses say what one event means, and what the whole is."""
 
     def __init__(self, source: Source) -> None:
@@ -69,16 +70,17 @@ class Assembler:
         except MALFORMED as error:
             raise self._broken(f"an event of the stream is malformed ({_short(error)}): {data[:120]!r}") from error
 
+    @abstractmethod
     def response(self) -> LMResponse:
         """The whole reply. LMStreamAssemblyError when the stream ended before it was whole."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _take(self, event: str, body: Any) -> list[StreamChunk]:
-        raise NotImplementedError
+        """The chunks in one event, whose data is this JSON."""
 
+    @abstractmethod
     def _partial(self) -> str:
         """The text that has come so far."""
-        raise NotImplementedError
 
     def _broken(self, what: str) -> LMStreamAssemblyError:
         return self._error(what, "malformed")

@@ -226,7 +226,7 @@ def test_a_server_that_does_not_take_the_connection_is_given_up_in_time() -> Non
 
 
 def test_an_endpoint_that_answers_no_connect_keeps_nobody_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dspex.lm._transport._OPENING", 2)
+    monkeypatch.setattr("dspex.lm._direct._OPENING", 2)
 
     async def go(transport: Transport) -> int:
         deaf = [asyncio.ensure_future(transport.send("POST", f"{nowhere}/x", HEADERS, BODY)) for _ in range(5)]
@@ -244,7 +244,7 @@ def test_an_endpoint_that_answers_no_connect_keeps_nobody_from_another(monkeypat
 
 
 def test_no_more_connections_to_an_endpoint_are_opened_at_once_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dspex.lm._transport._OPENING", 3)
+    monkeypatch.setattr("dspex.lm._direct._OPENING", 3)
     opening: list[int] = [0, 0]
 
     async def go(transport: Transport) -> None:
