@@ -9,14 +9,28 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["ago", "console", "duration", "emit_json", "errors", "money", "size", "table"]
+__all__ = [
+    "Columns",
+    "ago",
+    "console",
+    "duration",
+    "emit_json",
+    "emit_list",
+    "errors",
+    "fields",
+    "money",
+    "size",
+    "table",
+]
 
+Columns = Mapping[str, Callable[[Any], Any]]
+"""The names of a table's columns, and what each shows of a record."""
 
 _PIPE = 1000  # columns; a table asks for as many as it needs
 
@@ -46,6 +60,28 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Seque
     for row in rows:
         drawn.add_row(*("-" if cell is None else str(cell) for cell in row))
     return drawn
+
+
+def emit_list(
+    found: Sequence[Mapping[str, Any]],
+    columns: Columns,
+    *,
+    empty: str,
+    right: Sequence[str] = (),
+    as_json: bool,
+) -> None:
+    """All of `found`: as JSON or as a row for each; `empty` if there is none."""
+    if as_json:
+        emit_json(found)
+    elif found:
+        console().print(table(list(columns), ([of(each) for of in columns.values()] for each in found), right=right))
+    elif empty:
+        console().print(empty)
+
+
+def fields(record: Any) -> dict[str, Any]:
+    """A record of the store as JSON."""
+    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def duration(seconds: float | None) -> str:

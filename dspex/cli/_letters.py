@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
 
-from dspex.cli._console import ago, console, emit_json, table
+from dspex.cli._console import Columns, ago, console, emit_json, emit_list, fields
 from dspex.cli._data import open_store
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, Yes, connect
 from dspex.control import OperationError
@@ -36,32 +37,16 @@ def list_(
     Example: dspex deadletters list
     """
     with open_store(location) as store:
-        found = [_describe(letter) for letter in store.dead_letters.list(state=None if every else "waiting")]
-    if as_json:
-        emit_json(found)
-    elif not found:
-        console().print("No dead letters.")
-    else:
-        console().print(
-            table(
-                ["id", "kind", "for", "state", "age", "why"],
-                [
-                    (
-                        letter["id"][:12],
-                        letter["kind"],
-                        letter["target"],
-                        letter["state"],
-                        ago(letter["created"]),
-                        letter["reason"][:80],
-                    )
-                    for letter in found
-                ],
-            )
-        )
-
-
-def _describe(letter: Any) -> dict[str, Any]:
-    return {name: getattr(letter, name) for name in letter.__slots__}
+        found = [fields(letter) for letter in store.dead_letters.list(state=None if every else "waiting")]
+    columns: Columns = {
+        "id": lambda letter: letter["id"][:12],
+        "kind": itemgetter("kind"),
+        "for": itemgetter("target"),
+        "state": itemgetter("state"),
+        "age": lambda letter: ago(letter["created"]),
+        "why": lambda letter: letter["reason"][:80],
+    }
+    emit_list(found, columns, empty="No dead letters.", as_json=as_json)
 
 
 def _find(store: Any, prefix: str) -> Any:
@@ -81,7 +66,7 @@ def show(letter_id: LetterId, location: Store_ = None, as_json: AsJson = False) 
     Example: dspex deadletters show 3fa2
     """
     with open_store(location) as store:
-        letter = _describe(_find(store, letter_id))
+        letter = fields(_find(store, letter_id))
     if as_json:
         emit_json(letter)
         return

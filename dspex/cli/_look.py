@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dspex.cli import _views as views
-from dspex.cli._console import ago, console, duration, emit_json, table
+from dspex.cli._console import Columns, ago, console, duration, emit_json, emit_list, table
 from dspex.cli._data import open_store
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, connect
 from dspex.control import Client, ControlError, NoSystemError, choose, running
@@ -39,27 +40,16 @@ def ps(timeout: Timeout = 2.0, as_json: AsJson = False) -> None:
         except ControlError as error:
             entry["state"] = f"silent ({error})"
         found.append(entry)
-    if as_json:
-        emit_json(found)
-    elif found:
-        console().print(
-            table(
-                ["name", "pid", "state", "up", "actors", "programs", "version"],
-                [
-                    (
-                        entry["name"],
-                        entry["pid"],
-                        entry.get("state"),
-                        duration(entry.get("uptime")),
-                        entry.get("actors"),
-                        entry.get("programs"),
-                        entry.get("version"),
-                    )
-                    for entry in found
-                ],
-                right=["pid", "actors", "programs"],
-            )
-        )
+    columns: Columns = {
+        "name": itemgetter("name"),
+        "pid": itemgetter("pid"),
+        "state": lambda entry: entry.get("state"),
+        "up": lambda entry: duration(entry.get("uptime")),
+        "actors": lambda entry: entry.get("actors"),
+        "programs": lambda entry: entry.get("programs"),
+        "version": lambda entry: entry.get("version"),
+    }
+    emit_list(found, columns, empty="", right=["pid", "actors", "programs"], as_json=as_json)
     if not found:
         raise NoSystemError("no dspex system is running for this user")
     if any(entry.get("state") != "running" for entry in found):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
 
-from dspex.cli._console import ago, console, emit_json, table
+from dspex.cli._console import Columns, ago, console, emit_json, emit_list, fields
 from dspex.cli._data import open_store
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, Yes, connect
 from dspex.control import Client, ControlError, running
@@ -37,33 +38,16 @@ def list_(
     Example: dspex quarantine list
     """
     with open_store(location) as store:
-        found = [_describe(each) for each in store.quarantine.list(state=None if every else "quarantined")]
-    if as_json:
-        emit_json(found)
-    elif not found:
-        console().print("No input is quarantined.")
-    else:
-        console().print(
-            table(
-                ["key", "program", "state", "kills", "last", "why"],
-                [
-                    (
-                        each["key"][:12],
-                        each["program"],
-                        each["state"],
-                        each["kills"],
-                        f"{ago(each['last_seen'])} ago",
-                        each["reason"][:80],
-                    )
-                    for each in found
-                ],
-                right=["kills"],
-            )
-        )
-
-
-def _describe(found: Any) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in found.__slots__}
+        found = [fields(each) for each in store.quarantine.list(state=None if every else "quarantined")]
+    columns: Columns = {
+        "key": lambda each: each["key"][:12],
+        "program": itemgetter("program"),
+        "state": itemgetter("state"),
+        "kills": itemgetter("kills"),
+        "last": lambda each: f"{ago(each['last_seen'])} ago",
+        "why": lambda each: each["reason"][:80],
+    }
+    emit_list(found, columns, empty="No input is quarantined.", right=["kills"], as_json=as_json)
 
 
 @quarantine.command()
@@ -73,7 +57,7 @@ def show(key: Key, location: Store_ = None, as_json: AsJson = False) -> None:
     Example: dspex quarantine show 3fa2
     """
     with open_store(location) as store:
-        found = _describe(Quarantine(store).show(key))
+        found = fields(Quarantine(store).show(key))
     if as_json:
         emit_json(found)
         return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dspex._errors import DspexError
-from dspex.cli._console import ago, console, duration, emit_json, money, table
+from dspex.cli._console import Columns, ago, console, duration, emit_json, emit_list, money, table
 from dspex.cli._data import open_store
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, connect
 from dspex.cli._work import optimize_run
@@ -57,32 +58,17 @@ def _list(location: str | None, as_json: bool, limit: int) -> None:
     with open_store(location) as store:
         found = store.runs.list(limit=limit)
         rows = [describe(store, run) for run in found]
-    if as_json:
-        emit_json(rows)
-        return
-    out = console()
-    if not rows:
-        out.print("No runs are stored here.")
-        return
-    out.print(
-        table(
-            ["run", "kind", "program", "state", "best", "tokens", "cost", "begun"],
-            [
-                (
-                    row["id"],
-                    row["kind"],
-                    row["program"],
-                    row["state"],
-                    None if row["best_score"] is None else f"{row['best_score']:.2f}",
-                    f"{row['tokens']:,}",
-                    money(row["cost"]),
-                    f"{ago(row['created'])} ago",
-                )
-                for row in rows
-            ],
-            right=["best", "tokens", "cost"],
-        )
-    )
+    columns: Columns = {
+        "run": itemgetter("id"),
+        "kind": itemgetter("kind"),
+        "program": itemgetter("program"),
+        "state": itemgetter("state"),
+        "best": lambda row: None if row["best_score"] is None else f"{row['best_score']:.2f}",
+        "tokens": lambda row: f"{row['tokens']:,}",
+        "cost": lambda row: money(row["cost"]),
+        "begun": lambda row: f"{ago(row['created'])} ago",
+    }
+    emit_list(rows, columns, empty="No runs are stored here.", right=["best", "tokens", "cost"], as_json=as_json)
 
 
 def describe(store: Store, run: Run) -> dict[str, Any]:
