@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dspex.primitives import normalize_text
 
-    from ._collector import EvaluationEndedError, WorkerDiedError
     from ._evaluate import Evaluate
     from ._evaluation import Evaluation
     from ._failures import FailureKind, classify
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from ._progress import Progress
     from ._render import show_result
     from ._report import EvaluationResult
+    from ._source import EvaluationEndedError, WorkerDiedError
 
 __all__ = [
     "CompleteAndGrounded",
@@ -58,7 +58,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_collector": ("EvaluationEndedError", "WorkerDiedError"),
     "_evaluate": ("Evaluate",),
     "_evaluation": ("Evaluation",),
     "_failures": ("FailureKind", "classify"),
@@ -78,6 +77,7 @@ _HOMES = {
     "_progress": ("Progress",),
     "_render": ("show_result",),
     "_report": ("EvaluationResult",),
+    "_source": ("EvaluationEndedError", "WorkerDiedError"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -7,10 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from actors import AsyncActor, Crash, Down, Reply, hosting
-from dspex._errors import DspexError
 from supervision import ChildSpec, start_child
 
 from ._failures import FailureKind, classify
@@ -20,7 +19,6 @@ from ._messages import (
     EvaluationStopped,
     ExampleRetried,
     Impatient,
-    Job,
     Judging,
     Pump,
     Report,
@@ -32,7 +30,9 @@ from ._messages import (
 )
 from ._outage import Outage
 from ._outcomes import Failed, Outcome, Scored
+from ._places import Places
 from ._progress import Progress
+from ._source import EvaluationEndedError, Source, WorkerDiedError
 from ._worker import EvaluationWorker
 
 if TYPE_CHECKING:
@@ -41,44 +41,9 @@ if TYPE_CHECKING:
     from dspex.system import System
 
 _GRACE = 1.0  # seconds that a worker has to end its work by itself when its time is up
-_CROWD = 3  # times the width: as many examples may be begun, those included that wait for the next try of a call
-_TURN = 1.0  # seconds that such an example waits for its place at most: those at work may hang
-_FRAMES = 12  # of a failure's traceback, the innermost
 _SWEEP = 0.5  # seconds between two looks for those that have not
-
-
-class Source(Protocol):
-    """Where the work comes from and where its outcomes go. Called on the loop; must be quick."""
-
-    def available(self) -> int:
-        """How many further jobs could be begun now. They get the next numbers of the ledger."""
-
-    def job(self, index: int, attempt: int, last_kind: FailureKind | None) -> Job:
-        """The job with this number, for an attempt (from 1) after a failure of that kind."""
-
-    def example(self, index: int) -> Any:
-        """What the job with this number is about."""
-
-    def settled(self, index: int, outcome: Outcome, report: Report | None) -> Reply[Any] | None:
-        """The job is done. A reply that is returned holds the worker's place until it is set."""
-
-    def confirmed(self, index: int) -> None:
-        """The reply that `settled` gave for this job is set."""
-
-    def is_exhausted(self) -> bool:
-        """No further job will ever be available."""
-
-
-class WorkerDiedError(DspexError):
-    """The worker of an example ended before the example was done."""
-
-    code = "worker_died"
-
-
-class EvaluationEndedError(DspexError):
-    """The evaluation's actors were stopped from outside: by their supervisor, or with the system."""
-
-    code = "evaluation_ended"
+_TURN = 1.0  # seconds that an example which could go on waits for a place at most: those at work may hang
+_FRAMES = 12  # of a failure's traceback, the innermost
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +84,9 @@ class Collector(AsyncActor):
         listener: Callable[[Any], None],
     ) -> None:
         super().__init__()
-        if width < 1:
-            raise ValueError("num_workers must be 1 or more")
         self._system = system
         self._source = source
-        self._width = width
+        self._places: Places[ActorRef[Any]] = Places(width)
         self._ledger = ledger
         self._progress = progress
         self._context = context
@@ -131,9 +94,7 @@ class Collector(AsyncActor):
         self._listener = listener
         self._idle: deque[ActorRef[Any]] = deque()
         self._busy: dict[ActorRef[Any], _Busy] = {}
-        self._resting: set[ActorRef[Any]] = set()  # of the busy ones
-        self._returning: deque[Rested] = deque()
-        self._holding = 0
+        self._turns: dict[ActorRef[Any], list[Reply[None]]] = {}
         self._starting = 0
         self._workers = 0
         self._last_kind: dict[int, FailureKind] = {}
@@ -152,27 +113,10 @@ class Collector(AsyncActor):
 
     def tree_metrics(self) -> dict[str, Any]:
         """What the supervision tree shows of it."""
-        account = self._progress
-        return {
-            "progress": self._state_in_words(),
-            "done": account.done,
-            "total": account.total,
-            "failed": account.failed,
-            "in_flight": account.in_flight,
-            "score": account.score,
-            "calls": account.calls,
-            "total_tokens": account.tokens,
-            "cost": account.cost,
-        }
+        return {"progress": self._state_in_words(), **self._progress.figures()}
 
     def _state_in_words(self) -> str:
-        account = self._progress
-        parts = [f"{account.done:,} of {account.total:,}"]
-        if account.score is not None:
-            parts.append(f"score {account.score:.1f}")
-        if account.failed:
-            parts.append(f"{account.failed:,} failed")
-        return ", ".join(parts)
+        return self._progress.in_words()
 
     @hosting  # it calls listeners of others, and must itself stay on the loop
     def on_receive(self, message: Any) -> None:
@@ -190,13 +134,13 @@ class Collector(AsyncActor):
             case _Released(index, error):
                 self._release(index, error)
             case Resting(worker):
-                if worker in self._busy:
-                    self._resting.add(worker)
-                    self._pump()
-            case Rested():
-                self._returned(message)
-            case Impatient(rested):
-                self._readmit(rested)
+                self._places.rest(worker)
+                self._pump()
+            case Rested(worker, turn):
+                self._returned(worker, turn)
+            case Impatient(worker):
+                if self._places.insist(worker):
+                    self._go_on(worker)
             case Judging(worker):
                 if worker in self._busy:
                     self._busy[worker].timeout = None
@@ -207,7 +151,7 @@ class Collector(AsyncActor):
 
     def resize(self, width: int) -> None:
         """Keep at most so many examples in flight from now on. On the loop."""
-        self._width = width
+        self._places.width = width
         self._pump()
 
     # -- handing out
@@ -215,11 +159,11 @@ class Collector(AsyncActor):
     def _pump(self) -> None:
         """Give every idle worker something to do, start workers while there is more, and see whether all is done."""
         now = self.scheduler.clock.time()
-        ledger = self._ledger
-        while self._returning and self._at_work < self._width:
-            self._readmit(self._returning.popleft())
+        ledger, places = self._ledger, self._places
+        while (worker := places.turn()) is not None:
+            self._go_on(worker)
         held = self.paused or now < self._outage.over_at
-        while not held and self._at_work < self._width and len(self._busy) < _CROWD * self._width:
+        while not held and places.room:
             if not self._idle:
                 if self._hidden_demand(now):
                     self._start_worker()
@@ -227,15 +171,14 @@ class Collector(AsyncActor):
                 break
             lease = ledger.next(now)
             if lease is None:
-                room = self._width - self._at_work
-                more = 0 if ledger.is_closed else min(room, self._source.available())
+                more = 0 if ledger.is_closed else min(places.room, self._source.available())
                 if not more:
                     break
                 ledger.extend(more)
                 continue
             self._send(self._idle.popleft(), lease, now)
-        self._progress.in_flight = len(self._busy) + self._holding
-        if ledger.is_done and not self._holding and (ledger.is_closed or self._source.is_exhausted()):
+        self._progress.in_flight = places.in_flight
+        if ledger.is_done and not places.in_flight and (ledger.is_closed or self._source.is_exhausted()):
             self._finish()
         elif not self.paused and not ledger.is_closed:
             if now < self._outage.over_at:
@@ -246,42 +189,36 @@ class Collector(AsyncActor):
     def _hidden_demand(self, now: float) -> bool:
         """There is more work than workers that exist or are about to."""
         ledger = self._ledger
-        if ledger.is_closed or self._workers + self._starting >= min(
-            _CROWD * self._width, self._width + len(self._resting)
-        ):
+        if ledger.is_closed or self._workers + self._starting >= self._places.useful:
             return False
         ready = ledger.fresh + self._source.available() + (1 if ledger.due is not None and ledger.due <= now else 0)
         return ready > self._starting
 
-    @property
-    def _at_work(self) -> int:
-        """How many places are taken."""
-        return len(self._busy) - len(self._resting) + self._holding
-
-    def _returned(self, rested: Rested) -> None:
+    def _returned(self, worker: ActorRef[Any], turn: Reply[None]) -> None:
         """An example could go on: at once if there is a place, else before all that have not begun."""
-        if self._at_work < self._width or rested.worker not in self._resting:
-            self._readmit(rested)
-        else:
-            self._returning.append(rested)
-            self.send_after(_TURN, Impatient(rested))
+        if self._places.back(worker):
+            turn.set(None)
+            return
+        waiting = self._turns.setdefault(worker, [])
+        waiting.append(turn)
+        if len(waiting) == 1:
+            self.send_after(_TURN, Impatient(worker))
 
-    def _readmit(self, rested: Rested) -> None:
-        if not rested.turn.done():
-            self._resting.discard(rested.worker)
-            rested.turn.set(None)
+    def _go_on(self, worker: ActorRef[Any]) -> None:
+        for turn in self._turns.pop(worker, ()):
+            turn.set(None)
 
     def _leaves(self, worker: ActorRef[Any]) -> None:
         """Its example is over, whatever it was waiting for."""
-        self._resting.discard(worker)
-        for rested in self._returning:
-            if rested.worker is worker:
-                rested.turn.set(None)
+        self._places.end(worker)
+        if self._turns:
+            self._go_on(worker)
 
     def _send(self, worker: ActorRef[Any], lease: Lease, now: float) -> None:
         # In the caller's context, as the work itself: a job may take its model from the settings.
         job = self._context.run(self._source.job, lease.index, lease.attempt, self._last_kind.get(lease.index))
         self._busy[worker] = _Busy(lease, job.example, now, job.timeout)
+        self._places.begin(worker)
         if job.timeout is not None and not self._sweeping:
             self._sweeping = True
             self.send_after(_SWEEP, Sweep())
@@ -387,7 +324,7 @@ class Collector(AsyncActor):
         self._last_kind.pop(index, None)
         held = self._source.settled(index, outcome, report)
         if held is not None and not held.done():
-            self._holding += 1
+            self._places.hold()
             ref = self.actor_ref
             held.add_done_callback(
                 lambda reply: ref.tell(_Released(index, reply.exception())) if ref.is_alive() else None
@@ -398,7 +335,7 @@ class Collector(AsyncActor):
         if error is not None:
             self._fail(error)
             return
-        self._holding -= 1
+        self._places.release()
         self._source.confirmed(index)
         self._pump()
 
@@ -433,8 +370,7 @@ class Collector(AsyncActor):
         for lease in self._ledger.revoke():
             self._cancelled(lease.index, lease.attempt)
         self._busy.clear()
-        self._resting.clear()
-        self._holding = 0
+        self._places.clear()
         self._finish()
 
     def _cancelled(self, index: int, attempts: int) -> None:

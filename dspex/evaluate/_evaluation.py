@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from actors import ActorCrashed, ActorDeadError, Crash, Reply, Timeout
 from supervision import ChildSpec, DynamicSupervisor, start_child, terminate_child
 
-from ._collector import Collector, EvaluationEndedError, Source
+from ._collector import Collector
 from ._failures import FailureKind
 from ._ledger import Ledger, RetryPolicy
 from ._listener import Listener
@@ -20,6 +20,7 @@ from ._news import News
 from ._outcomes import Failed, Outcome
 from ._progress import Progress
 from ._report import EvaluationResult
+from ._source import EvaluationEndedError, Source
 
 if TYPE_CHECKING:
     from actors import ActorRef

@@ -42,10 +42,13 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Permission to work on one example. ``attempt`` counts from 1; only the newest lease of an example counts."""
+    """Permission to work on one example. ``attempt`` counts from 1, ``refusals`` those that were none; only the newest
+    lease of an example counts.
+    """
 
     index: int
     attempt: int
+    refusals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class _Trouble:
     """What is remembered of an example that failed at least once; the others cost nothing."""
 
     attempts: int = 0
-    refused: int = 0
+    refusals: int = 0
     charged: int = 0
     kills: int = 0
     first_failure: float = 0.0
@@ -89,7 +92,7 @@ class Ledger:
         self._policy = policy or RetryPolicy()
         self._max_errors = max_errors
         self._fresh = 0
-        self._leased: dict[int, int] = {}
+        self._leased: dict[int, Lease] = {}
         self._waiting: list[tuple[float, int]] = []
         self._retries: dict[int, float] = {}
         self._trouble: dict[int, _Trouble] = {}
@@ -119,9 +122,9 @@ class Ledger:
         else:
             return None
         trouble = self._trouble.get(index)
-        attempt = 1 if trouble is None else trouble.attempts + 1
-        self._leased[index] = attempt
-        return Lease(index, attempt)
+        lease = Lease(index, 1) if trouble is None else Lease(index, trouble.attempts + 1, trouble.refusals)
+        self._leased[index] = lease
+        return lease
 
     @property
     def due(self) -> float | None:
@@ -160,8 +163,7 @@ class Ledger:
         if self._closed or not self._settle(lease):
             return False
         trouble = self._trouble.setdefault(lease.index, _Trouble(first_failure=again))
-        trouble.attempts = lease.attempt
-        trouble.refused += 1
+        trouble.refusals += 1
         heapq.heappush(self._waiting, (again, lease.index))
         self._retries[lease.index] = again
         return True
@@ -194,7 +196,7 @@ class Ledger:
             trouble.charged += 1
         if self._closed or not retryable or not kind.is_retryable or trouble.charged > self._policy.max_retries:
             return self._give_up(lease, kind)
-        at = now + self._policy.delay(lease.attempt - trouble.refused)
+        at = now + self._policy.delay(lease.attempt)
         heapq.heappush(self._waiting, (at, lease.index))
         self._retries[lease.index] = at
         return Retry(at)
@@ -217,7 +219,7 @@ class Ledger:
 
     def revoke(self) -> list[Lease]:
         """Give up every lease; what they report later does not count. The leases, in order of their numbers."""
-        leases = [Lease(index, attempt) for index, attempt in sorted(self._leased.items())]
+        leases = [lease for _, lease in sorted(self._leased.items())]
         self._leased.clear()
         for _ in leases:
             self._count(FailureKind.CANCELLED)
@@ -235,7 +237,7 @@ class Ledger:
         return self._max_errors is not None and errors >= max(1, self._max_errors)
 
     def _settle(self, lease: Lease) -> bool:
-        if self._leased.get(lease.index) != lease.attempt:
+        if self._leased.get(lease.index) != lease:
             return False
         del self._leased[lease.index]
         return True

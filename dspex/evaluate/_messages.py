@@ -75,7 +75,7 @@ class Rested:
 class Impatient:
     """To the collector: this one has waited for its turn for long enough."""
 
-    rested: Rested
+    worker: ActorRef[Any]
 
 
 @dataclass(frozen=True, slots=True)

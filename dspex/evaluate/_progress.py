@@ -7,6 +7,7 @@ outcomes that were counted.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from ._failures import FailureKind
 
@@ -43,6 +44,20 @@ class Progress:
     def score(self) -> float | None:
         """The mean of the scores so far, in percent; None before the first."""
         return 100.0 * self.score_sum / self.scored if self.scored else None
+
+    def figures(self) -> dict[str, Any]:
+        """The counts, by the names under which the supervision tree shows them."""
+        names = ("done", "total", "failed", "in_flight", "score", "calls", "cost")
+        return {name: getattr(self, name) for name in names} | {"total_tokens": self.tokens}
+
+    def in_words(self) -> str:
+        """One line for people."""
+        parts = [f"{self.done:,} of {self.total:,}"]
+        if self.score is not None:
+            parts.append(f"score {self.score:.1f}")
+        if self.failed:
+            parts.append(f"{self.failed:,} failed")
+        return ", ".join(parts)
 
     def record_score(self, score: float) -> None:
         self.scored += 1

@@ -252,7 +252,7 @@ class Optimizer(Collector):
             assert self._last_failure is not None, "a failure of the metric has its error"
             self._fail(self._last_failure)
             return
-        if source.driver.is_done and (self._busy or self._holding):
+        if source.driver.is_done and self._places.in_flight:
             self._end_early(source.driver.stopped or "done")
             return
         if why := self._limit():

@@ -78,6 +78,17 @@ class LedgerMachine(RuleBasedStateMachine):
             assert verdict.attempts == lease.attempt
             self.place[lease.index] = "failed"
 
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), wait=st.floats(0, 5))
+    def refuse(self, data, wait):
+        lease = self.leases[data.draw(st.sampled_from(sorted(self.leases)))]
+        assert self.ledger.refused(lease, self.now + wait) == (not self.closed)
+        if not self.closed:
+            del self.leases[lease.index]
+            self.stale.append(lease)
+            self.place[lease.index] = "waiting"
+            self.tried[lease.index] -= 1  # it was no attempt
+
     @precondition(lambda self: self.stale)
     @rule(data=st.data(), kind=KINDS)
     def report_late(self, data, kind):
@@ -85,6 +96,7 @@ class LedgerMachine(RuleBasedStateMachine):
         done = self.ledger.done
         assert not self.ledger.scored(lease)
         assert self.ledger.failed_with(lease, kind, self.now) is None
+        assert not self.ledger.refused(lease, self.now)
         assert self.ledger.done == done
 
     @rule()

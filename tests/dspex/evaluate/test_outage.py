@@ -55,12 +55,12 @@ def test_what_was_refused_goes_again_and_has_all_its_attempts() -> None:
         assert ledger.next(now + 4.0) is None
         assert (ledger.due, ledger.done) == (now + 5.0, 0)
     lease = ledger.next(15.0)
-    assert lease == Lease(0, 4)
+    assert lease == Lease(0, 1, refusals=3)
     retry = ledger.failed_with(lease, FailureKind.OUTAGE, 15.0)
     assert getattr(retry, "at", None) == 16.0  # the backoff of a first failure
     lease = ledger.next(16.0)
     assert lease is not None
-    assert ledger.failed_with(lease, FailureKind.OUTAGE, 16.0) == GiveUp(FailureKind.OUTAGE, 5)
+    assert ledger.failed_with(lease, FailureKind.OUTAGE, 16.0) == GiveUp(FailureKind.OUTAGE, 2)
 
 
 def test_after_the_close_nothing_goes_again() -> None:
