@@ -202,8 +202,8 @@ def resume(
     """
     with open_store(location) as store:
         run = store.runs.get(run_id)
-        ended = run is not None and (run.status != "running" or store.runs.is_orphan(run))
-    if run is None or not ended:
+        alive = run is None or store.runs.is_alive(run)
+    if run is None or alive:
         _steer("run_resume", run_id, name, socket, timeout, as_json, "goes on")
         return
     if run.status in ("done", "cancelled"):

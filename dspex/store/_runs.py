@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, delete, select, update
 
@@ -53,14 +53,19 @@ class Runs:
         return [_run(row) for row in self._db.read(lambda c: c.execute(query).all())]
 
     def orphans(self) -> Sequence[Run]:
-        """Runs that are said to be running, whose owner is dead: what `dspex runs` shows as interrupted."""
-        return [run for run in self.list(status="running") if self.is_orphan(run)]
+        """Runs that somebody is said to work on, whose owner is dead: what `dspex runs` shows as interrupted."""
+        return [run for run in self.list() if self.is_orphan(run)]
 
     def is_orphan(self, run: Run) -> bool:
         """True when `run` was left behind: nobody finished or released it, and its owner is dead."""
-        if run.status != "running":
-            return False
-        return run.owner is None or owner_dead(run.owner, run.lease_until, now=self._db.clock(), here=this_host())
+        if run.owner is None:
+            return run.status == "running"
+        return not self.is_alive(run)
+
+    def is_alive(self, run: Run) -> bool:
+        """True while a process works on `run`, or holds it paused."""
+        owner = run.owner
+        return owner is not None and not owner_dead(owner, run.lease_until, now=self._db.clock(), here=this_host())
 
     def claim(self, run_id: str, owner: Owner, *, lease: float = LEASE) -> Run:
         """Take the run for `owner` and set it running. Succeeds when it is free, is the owner's already, or its
@@ -87,13 +92,17 @@ class Runs:
 
         return self._db.write(work)
 
-    def heartbeat(self, run_id: str, owner: Owner, *, lease: float = LEASE) -> None:
-        """Extend the owner's lease. Raises RunLostError when the run is someone else's by now."""
+    def heartbeat(
+        self, run_id: str, owner: Owner, *, lease: float = LEASE, status: Literal["running", "paused"] = "running"
+    ) -> None:
+        """Extend the owner's lease, and say whether it works or pauses. Raises RunLostError when the run is someone
+        else's by now."""
 
         def work(connection: Connection) -> None:
             check_owner(_locked(connection, run_id), owner)
             now = self._db.clock()
-            connection.execute(update(runs).where(runs.c.id == run_id).values(lease_until=now + lease, updated=now))
+            values = {"lease_until": now + lease, "updated": now, "status": status}
+            connection.execute(update(runs).where(runs.c.id == run_id).values(values))
 
         self._db.write(work, durable=False)
 
@@ -133,7 +142,7 @@ class Runs:
 
         def work(connection: Connection) -> None:
             run = _run(_locked(connection, run_id))
-            if run.status == "running" and not self.is_orphan(run):
+            if self.is_alive(run):
                 raise RunOwnedError(run_id, run.owner)
             delete_runs(connection, [run_id])
 

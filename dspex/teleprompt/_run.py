@@ -183,9 +183,9 @@ class OptimizationRun:
             },
         ).begin()
 
-    def _beat(self) -> None:
+    def _beat(self, paused: bool) -> None:
         assert self._stored is not None
-        if not self._stored.beat(*self._spent()):
+        if not self._stored.beat(paused, *self._spent()):
             self._tell(CancelRun("lost"))
 
     def _spent(self) -> tuple[int, float | None]:

@@ -153,7 +153,7 @@ class Optimizer(Collector):
     limits: Limits
     run_id: str
     spent_before: tuple[int, float]
-    beat: Callable[[], None] | None
+    beat: Callable[[bool], None] | None
     news: RunNews
 
     def __init__(
@@ -162,7 +162,7 @@ class Optimizer(Collector):
         run_id: str,
         limits: Limits,
         spent_before: tuple[int, float],
-        beat: Callable[[], None] | None,
+        beat: Callable[[bool], None] | None,
         news: RunNews,
     ) -> None:
         super().__init__(*collecting)
@@ -187,10 +187,12 @@ class Optimizer(Collector):
                 if not self.paused:
                     self.paused = True
                     self.news.paused()
+                    self._show_life()
             case ResumeRun():
                 if self.paused:
                     self.paused = False
                     self.news.resumed()
+                    self._show_life()
                 self._pump()
             case CancelRun(reason):
                 self._end_early(reason)
@@ -199,11 +201,15 @@ class Optimizer(Collector):
             case AskStatus():
                 return self.status()
             case _Beat():
-                if self.beat is not None:
-                    self.scheduler.run_blocking(self.beat)
+                self._show_life()
             case _:
                 super().on_receive(message)
         return None
+
+    def _show_life(self) -> None:
+        """To the store, and with it to everybody who lists the runs."""
+        if self.beat is not None:
+            self.scheduler.run_blocking(self.beat, self.paused)
 
     def status(self) -> RunStatus:
         """How far it is."""

@@ -46,11 +46,11 @@ class StoredRun:
         self.durable = StoreJournal(store, new.id, self._owner, system.scheduler)
         self.journal = _Replayed(self.durable, tuple(self.durable.replay()))
 
-    def beat(self, tokens: int, cost: float | None) -> bool:
+    def beat(self, paused: bool, tokens: int, cost: float | None) -> bool:
         """A sign of life, and what was spent: a killed run is not to forget it. False if the run was taken over,
         which a sleeping machine makes possible."""
         try:
-            self._store.runs.heartbeat(self._id, self._owner)
+            self._store.runs.heartbeat(self._id, self._owner, status="paused" if paused else "running")
         except RunLostError:
             return False
         self._store.runs.update(self._id, tokens=tokens, cost=cost)

@@ -45,9 +45,10 @@ def test_a_run_is_paused_resumed_and_cancelled(mortal: Service) -> None:
     mortal.tell("optimize live-1")
     assert mortal.dspex("runs", "pause", "live-1") == "live-1 is paused\n"
     until(lambda: mortal.json("runs", "pause", "live-1"), lambda run: run["state"] == "paused")
+    until(lambda: {run["id"]: run["state"] for run in mortal.json("runs")}["live-1"], lambda s: s == "paused")
     assert mortal.dspex("runs", "resume", "live-1") == "live-1 goes on\n"
     until(lambda: mortal.json("runs", "resume", "live-1"), lambda run: run["state"] == "running")
-    assert {run["id"]: run["state"] for run in mortal.json("runs")}["live-1"] == "running"
+    until(lambda: {run["id"]: run["state"] for run in mortal.json("runs")}["live-1"], lambda s: s == "running")
     assert mortal.dspex("runs", "cancel", "live-1", "--timeout", "60") == "live-1 is cancelled\n"
     until(lambda: {run["id"]: run["state"] for run in mortal.json("runs")}["live-1"], lambda s: s == "cancelled")
     assert "cancelled" in mortal.dspex("runs", "show", "live-1")

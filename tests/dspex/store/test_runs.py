@@ -115,6 +115,22 @@ def test_a_heartbeat_extends_the_lease(store: Store, clock) -> None:
         store.runs.claim("r1", elsewhere("t2"))
 
 
+def test_a_run_that_is_paused_by_its_owner_is_alive_until_the_owner_dies(store: Store, clock) -> None:
+    store.runs.create(RUN)
+    store.runs.claim("r1", elsewhere("t1"), lease=30)
+    store.runs.heartbeat("r1", elsewhere("t1"), lease=30, status="paused")
+    run = store.runs.get("r1")
+    assert (run.status, store.runs.is_alive(run), store.runs.is_orphan(run)) == ("paused", True, False)
+    with pytest.raises(RunOwnedError):
+        store.runs.delete("r1")
+    clock.now += 30
+    assert (store.runs.is_alive(run), store.runs.is_orphan(run)) == (False, True)
+    assert [run.id for run in store.runs.orphans()] == ["r1"]
+    store.runs.claim("r1", elsewhere("t2"))
+    store.runs.heartbeat("r1", elsewhere("t2"))
+    assert store.runs.get("r1").status == "running"
+
+
 def test_an_owner_that_was_replaced_can_neither_beat_nor_release_nor_append(store: Store, clock) -> None:
     store.runs.create(RUN)
     old, new = elsewhere("t1"), elsewhere("t2")

@@ -232,7 +232,8 @@ def test_a_run_can_be_paused_resumed_and_looked_at(system):
         pass
     assert status.done == 6
     assert len(held) == 6
-    assert load_run("r1").state == "running"
+    while load_run("r1").state != "paused":  # written on a thread of its own
+        pass
     run.resume()
     assert run.result().optimization.stopped is None
 
