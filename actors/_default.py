@@ -18,7 +18,7 @@ from actors._reply import SETTING
 if TYPE_CHECKING:
     from actors._scheduler import Scheduler
 
-__all__ = ["LIVING", "default_scheduler"]
+__all__ = ["LIVING", "default_if_running", "default_scheduler"]
 
 LIVING: weakref.WeakSet[Scheduler] = weakref.WeakSet()
 _default: Scheduler | None = None
@@ -35,6 +35,12 @@ def default_scheduler() -> Scheduler:
             _default = Scheduler("default").start()
             atexit.register(_default.shutdown, 1.0)
         return _default
+
+
+def default_if_running() -> Scheduler | None:
+    """The same, if it has been made."""
+    scheduler = _default
+    return scheduler if scheduler is not None and scheduler.running else None
 
 
 def _before_fork() -> None:

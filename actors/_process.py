@@ -284,13 +284,28 @@ def current_scheduler() -> Scheduler:
     That of the calling actor or loop, else of the surrounding `with Scheduler()`, else the default one, which is
     made if need be.
     """
+    scheduler = _surrounding()
+    if scheduler is None:
+        from actors._default import default_scheduler
+
+        scheduler = default_scheduler()
+    return scheduler
+
+
+def nearest_scheduler() -> Scheduler | None:
+    """As `current_scheduler`, but None where that would have to make one."""
+    scheduler = _surrounding()
+    if scheduler is None:
+        from actors._default import default_if_running
+
+        scheduler = default_if_running()
+    return scheduler
+
+
+def _surrounding() -> Scheduler | None:
     scheduler = here.scheduler
     if scheduler is None and here.actor is not None:
         scheduler = here.actor.scheduler
     if scheduler is None:
         scheduler = chosen_scheduler.get()
-    if scheduler is None or not scheduler.running:
-        from actors._default import default_scheduler
-
-        scheduler = default_scheduler()
-    return scheduler
+    return scheduler if scheduler is not None and scheduler.running else None

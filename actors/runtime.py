@@ -6,5 +6,6 @@ those that every program needs.
 
 from actors._local import Fiber, chosen_scheduler, current_fiber, here
 from actors._log import logger
+from actors._process import nearest_scheduler
 
-__all__ = ["Fiber", "chosen_scheduler", "current_fiber", "here", "logger"]
+__all__ = ["Fiber", "chosen_scheduler", "current_fiber", "here", "logger", "nearest_scheduler"]

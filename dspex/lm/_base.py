@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, Self, TextIO
 
@@ -13,6 +13,7 @@ from dspex._errors import LMConfigurationError, LMUnexpectedError
 from dspex._settings import settings
 from dspex.callbacks import Watch, active_callbacks
 
+from ._events import Span
 from ._history import entry_of, pretty_print_history, remember
 from ._types import LMOutput, LMRequest, LMResponse, StreamChunk, ToolCallPart, Usage
 from .wire import OpenAIChat, Source, dumps
@@ -27,8 +28,8 @@ class BaseLM:
       returns an `LMResponse`, or an OpenAI-shaped chat completion as a dict or an object;
     * `respond(request)`, a coroutine from `LMRequest` to `LMResponse`.
 
-    History, callbacks and usage tracking are done here, around whichever it is. An LM may be called from any thread,
-    task, fiber or actor.
+    History, callbacks, events and usage tracking are done here, around whichever it is. An LM may be called from any
+    thread, task, fiber or actor.
     """
 
     def __init__(
@@ -103,14 +104,23 @@ class BaseLM:
         callbacks = active_callbacks(self)
         if not callbacks:
             # No coroutine that only waits for another one: with thousands of calls in flight each is memory.
-            answer = self.respond(full) if on_chunk is None else self._respond_in_pieces(full, on_chunk)
-            return self._account(full, await answer)
+            return self._account(full, await self._responding(full, on_chunk))
         inputs = {"prompt": full.prompt, "messages": full.messages, "kwargs": full.params}
         with Watch(callbacks, "lm", self, inputs) as watch:
-            answer = self.respond(full) if on_chunk is None else self._respond_in_pieces(full, on_chunk)
-            response = self._account(full, await answer)
+            response = self._account(full, await self._responding(full, on_chunk))
             watch.outputs = [plain_output(output) for output in response.outputs]
         return response
+
+    def _responding(
+        self, full: LMRequest, on_chunk: Callable[[StreamChunk], object] | None
+    ) -> Coroutine[Any, Any, LMResponse]:
+        answer = self.respond(full) if on_chunk is None else self._respond_in_pieces(full, on_chunk)
+        span = Span.of(self.model, self._provider(), full)
+        return answer if span is None else span.around(answer)
+
+    def _provider(self) -> str:
+        """Who answers, as events name it."""
+        return "custom"
 
     async def _respond_in_pieces(self, full: LMRequest, on_chunk: Callable[[StreamChunk], object]) -> LMResponse:
         async with aclosing(self.pieces(full)) as pieces:
@@ -125,7 +135,9 @@ class BaseLM:
         see it; history and usage do, when it has come to its end. A model that cannot stream gives it in one piece.
         """
         full = self.complete(request)
-        async with aclosing(self.pieces(full)) as pieces:
+        span = Span.of(self.model, self._provider(), full)
+        whole = self.pieces(full) if span is None else span.around_pieces(self.pieces(full))
+        async with aclosing(whole) as pieces:
             async for piece in pieces:
                 if isinstance(piece, LMResponse):
                     self._account(full, piece)

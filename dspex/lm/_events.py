@@ -21,15 +21,20 @@ that nobody listens to is not made.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from actors.runtime import nearest_scheduler
 from dspex._settings import settings
+
+from ._types import LMResponse
 
 if TYPE_CHECKING:
     from actors import Scheduler
 
-    from ._types import LMRequest, LMResponse
+    from ._types import LMRequest, StreamChunk
 
 START = "lm.request.start"
 STOP = "lm.request.stop"
@@ -55,8 +60,11 @@ class Span:
     __slots__ = ("_began", "_events", "_known", "_scheduler", "_time")
 
     @classmethod
-    def of(cls, scheduler: Scheduler, model: str, provider: str, request: LMRequest) -> Span | None:
+    def of(cls, model: str, provider: str, request: LMRequest) -> Span | None:
         """A span that has begun; None when nobody listens."""
+        scheduler = nearest_scheduler()
+        if scheduler is None or not scheduler.events.active:
+            return None
         events = scheduler.events
         if not (events.wants(START) or events.wants(STOP) or events.wants(EXCEPTION)):
             return None
@@ -72,6 +80,33 @@ class Span:
         if not settings.redact_prompts:
             asked = {"prompt": request.prompt} if request.messages is None else {"messages": request.messages}
         self._events.emit(START, {}, {**self._known, **asked})
+
+    async def around(self, answer: Awaitable[LMResponse]) -> LMResponse:
+        """The answer, which ends it."""
+        try:
+            response = await answer
+        except BaseException as error:
+            self.exception(error)
+            raise
+        self.stop(response)
+        return response
+
+    async def around_pieces(
+        self, pieces: AsyncGenerator[StreamChunk | LMResponse, None]
+    ) -> AsyncGenerator[StreamChunk | LMResponse, None]:
+        """The pieces of an answer, the last of which ends it."""
+        ended = False
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if isinstance(piece, LMResponse):
+                        ended = True
+                        self.stop(piece)
+                    yield piece
+        except BaseException as error:
+            if not ended:
+                self.exception(error)
+            raise
 
     def stop(self, response: LMResponse) -> None:
         """It was answered."""

@@ -20,7 +20,7 @@ from ._breaker import BreakerPolicy
 from ._budget import Budget
 from ._cached import request_key
 from ._deposit import Deposit
-from ._events import FALLBACK, Span, error_text
+from ._events import FALLBACK, error_text
 from ._outcome import worth_a_fallback
 from ._outgoing import outgoing, request_headers
 from ._paid import pay
@@ -135,25 +135,13 @@ class LM(BaseLM):
         """
         return self._supports.get("grammar", self._endpoint.provider == "llamacpp")
 
+    def _provider(self) -> str:
+        return self._endpoint.provider
+
     # --- one call ---------------------------------------------------------------------------------------------
 
     async def respond(self, request: LMRequest) -> LMResponse:
-        route = self._find_route()
-        span = self._span(route, request)
-        if span is None:
-            return await self._respond_routed(request, route)
-        try:
-            response = await self._respond_routed(request, route)
-        except BaseException as error:
-            span.exception(error)
-            raise
-        span.stop(response)
-        return response
-
-    def _span(self, route: Route, request: LMRequest) -> Span | None:
-        if not route.scheduler.events.active:
-            return None
-        return Span.of(route.scheduler, self.model, self._endpoint.provider, request)
+        return await self._respond_routed(request, self._find_route())
 
     def _cache_key(self, request: LMRequest) -> str | None:
         if not request.params.get("cache", self.cache):
@@ -230,19 +218,9 @@ class LM(BaseLM):
         """As `BaseLM.pieces`. Tried again, and by the fallbacks, until the first piece has come, not afterwards. A
         cached answer comes as one chunk; a streamed one is cached. Leaving the iteration early aborts the request.
         """
-        route = self._find_route()
-        span = self._span(route, request)
-        try:
-            async with aclosing(self._streamed(request, route)) as pieces:
-                async for piece in pieces:
-                    if span is not None and isinstance(piece, LMResponse):
-                        span.stop(piece)
-                        span = None
-                    yield piece
-        except BaseException as error:
-            if span is not None:
-                span.exception(error)
-            raise
+        async with aclosing(self._streamed(request, self._find_route())) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def _streamed(self, request: LMRequest, route: Route) -> AsyncGenerator[StreamChunk | LMResponse, None]:
         cache, key = route.service.cache, self._cache_key(request)

@@ -10,7 +10,7 @@ import pytest
 from actors import Event, Scheduler
 from dspex import context
 from dspex._errors import BreakerOpenError, LMError, LMRateLimitError, LMServerError
-from dspex.lm import LM, BreakerPolicy, LMRequest, RetryPolicy, _events
+from dspex.lm import LM, BaseLM, BreakerPolicy, LMRequest, RetryPolicy, _events
 from dspex.testing import Fault, FaultServer, always, first_attempts, value_of
 
 QUICK = RetryPolicy(retries=3, first_wait=0.001, jitter=0.0)
@@ -53,6 +53,27 @@ def test_a_call_is_a_start_and_a_stop_with_what_it_took(scheduler: Scheduler) ->
     assert stop.measurements["completion_tokens"] > 0
     assert stop.measurements["duration"] >= 0
     assert "cost" not in stop.measurements  # nobody knows its price
+
+
+def test_a_model_of_ones_own_is_heard_too(scheduler: Scheduler) -> None:
+    class Own(BaseLM):
+        def forward(self, prompt: str | None = None, messages: Any = None, **kwargs: Any) -> str:
+            if prompt == "fail":
+                raise LMServerError("out of order", model=self.model)
+            return "fine"
+
+    async def stream() -> list[str]:
+        return [chunk.text async for chunk in Own("own/m").astream(LMRequest("own/m", None, "item"))]
+
+    heard = Heard(scheduler)
+    assert Own("own/m")("item") == ["fine"]
+    with pytest.raises(LMServerError):
+        Own("own/m")("fail")
+    assert asyncio.run(stream()) == ["fine"]
+    start, stop, exception = ("lm.request.start", "lm.request.stop", "lm.request.exception")
+    assert heard.names() == [start, stop, start, exception, start, stop]
+    known = heard.last(stop).metadata
+    assert (known["model"], known["provider"], known["outputs"]) == ("own/m", "custom", ["fine"])
 
 
 def test_a_stream_is_a_start_and_a_stop_too(scheduler: Scheduler) -> None:
