@@ -7,11 +7,15 @@ import inspect
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dspex._errors import DspexError
 
-__all__ = ["LoadError", "load_examples", "load_metric", "load_object", "load_program"]
+__all__ = ["METRICS", "LoadError", "load_examples", "load_metric", "load_object", "load_program"]
+
+
+METRICS: Final = ("answer_exact_match", "answer_passage_match", "SemanticF1", "CompleteAndGrounded")
+"""The metrics of `dspex.evaluate` that score an answer beside an example."""
 
 
 class LoadError(DspexError):
@@ -80,9 +84,10 @@ def load_metric(reference: str) -> Any:
     if ":" not in reference:
         import dspex.evaluate as provided
 
-        found = getattr(provided, reference, None)
-        if found is None:
-            raise LoadError(f"dspex.evaluate has no metric {reference!r}: name one, or write module:function")
+        if reference not in METRICS:
+            known = ", ".join(METRICS)
+            raise LoadError(f"there is no metric {reference!r}: there are {known}, or write module:function")
+        found = getattr(provided, reference)
     else:
         found = load_object(reference)
     return found() if inspect.isclass(found) else found

@@ -16,6 +16,7 @@ import typer
 
 from dspex._errors import DspexError
 from dspex.cli._console import errors
+from dspex.cli._errors import CommandError
 from dspex.control import NoSystemError, SeveralSystemsError
 
 __all__ = ["app", "main"]
@@ -75,7 +76,9 @@ def _version(wanted: bool) -> None:
 
 
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Run, watch, evaluate and optimize language-model programs."""
 
@@ -84,7 +87,7 @@ def main() -> None:
     """Run the command line of this process, and exit."""
     try:
         code = app(sys.argv[1:])(standalone_mode=False)
-    except (NoSystemError, SeveralSystemsError) as error:
+    except (NoSystemError, SeveralSystemsError, CommandError) as error:
         _say(error)
         code = 2
     except BrokenPipeError:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from dspex.cli._console import console, emit_json, errors
+from dspex.cli._errors import NoModelError
 from dspex.cli._load import LoadError, load_examples, load_metric, load_program
 from dspex.cli._options import AsJson, Store_
 
@@ -45,7 +46,21 @@ def _system(model: str | None, api_base: str | None, store: str | None) -> Itera
     if store is not None:
         arguments["store"] = store
     with dspex.System(**arguments) as system:
-        yield system
+        try:
+            yield system
+        except dspex.DspexError as error:
+            if _lacks_model(error):
+                raise NoModelError from error
+            raise
+
+
+def _lacks_model(error: BaseException | None) -> bool:
+    """A call had no language model. It takes a call to know: a program may bring its own, or set one in `forward`."""
+    from dspex import LMNotConfiguredError
+
+    while error is not None and not isinstance(error, LMNotConfiguredError):
+        error = error.__cause__
+    return error is not None
 
 
 def evaluate(
@@ -60,7 +75,9 @@ def evaluate(
     timeout: Annotated[float | None, typer.Option("--timeout", min=0.01, help="Seconds an example may take.")] = None,
     max_errors: Annotated[int | None, typer.Option("--max-errors", min=1, help="Stop after so many.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")] = None,
-    csv: Annotated[Path | None, typer.Option("--save-csv", metavar="FILE")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--save-csv", metavar="FILE", help="Where every row goes, with its score, as CSV.")
+    ] = None,
     store: Store_ = None,
     as_json: AsJson = False,
 ) -> None:
@@ -82,6 +99,8 @@ def evaluate(
             display_progress=True,
             save_as_csv=str(csv) if csv else None,
         )(chosen)
+    if result.failures and not result.scored and all(_lacks_model(failure.error) for failure in result.failures):
+        raise NoModelError
     if as_json:
         emit_json(result.to_json())
     else:
@@ -166,6 +185,13 @@ def _where(path: Path | None) -> str | None:
     return str(path.resolve())
 
 
+def _optimizers(provided: Any) -> dict[str, Any]:
+    """Those that learn from examples, by name."""
+    found = {name: getattr(provided, name) for name in provided.__all__}
+    base = provided.Teleprompter
+    return {name: it for name, it in found.items() if inspect.isclass(it) and issubclass(it, base) and it is not base}
+
+
 def optimize_run(request: Mapping[str, Any], run_id: str | None, store: str | None, as_json: bool) -> None:
     """Do what `dspex optimize` was asked, now or (to resume a run) again.
 
@@ -174,9 +200,10 @@ def optimize_run(request: Mapping[str, Any], run_id: str | None, store: str | No
     """
     import dspex.teleprompt as teleprompters
 
-    kind: Any = getattr(teleprompters, request["optimizer"], None)
-    if not (inspect.isclass(kind) and issubclass(kind, teleprompters.Teleprompter)):
-        raise LoadError(f"dspex has no teleprompter {request['optimizer']!r} that learns from data")
+    known = _optimizers(teleprompters)
+    kind = known.get(request["optimizer"])
+    if kind is None:
+        raise LoadError(f"there is no optimizer {request['optimizer']!r}: there are {', '.join(known)}")
     chosen = load_program(request["program"], Path(request["load"]) if request["load"] else None)
     arguments: dict[str, Any] = {"trainset": load_examples(Path(request["data"]), request["inputs"], chosen)}
     if request["validation"]:

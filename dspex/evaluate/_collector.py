@@ -384,6 +384,6 @@ class Collector(AsyncActor):
         self.stop()
 
 
-def _spent(usage: UsageTracker) -> tuple[int, int, float | None]:
+def _spent(usage: UsageTracker) -> tuple[int, int, int, float | None]:
     priced = usage.calls > usage.cached + usage.unpriced
-    return usage.calls, usage.total_tokens, usage.cost if priced else None
+    return usage.calls, usage.cached, usage.total_tokens, usage.cost if priced else None

@@ -253,8 +253,9 @@ class Evaluation:
             metric_name=self._metric_name,
             retries=progress.retries,
             calls=progress.calls,
+            cached=progress.cached,
             tokens=progress.tokens,
-            cost=progress.cost,
+            cost=0.0 if progress.all_cached else progress.cost,
             seconds=self.now() - progress.started,
         )
         self._listener(EvaluationFinished(result.score, len(result.scored), len(result.failures), dict(result.counts)))

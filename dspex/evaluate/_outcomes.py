@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dspex._errors import DspexError
+
 from ._failures import FailureKind
 
 
@@ -44,6 +46,13 @@ class Failed:
     seconds: float = 0.0
     prediction: Any = None
     last_kind: FailureKind | None = None
+
+    @property
+    def reason(self) -> str:
+        """One line for people: an error of ours is a sentence, which says more than its type does."""
+        if not isinstance(self.error, DspexError):
+            return self.message
+        return " ".join(str(self.error).split()) or self.message
 
     @property
     def message(self) -> str:

@@ -17,8 +17,8 @@ _MEMORY = 30.0  # seconds over which the rate forgets half of what it saw
 class Progress:
     """Counts of one evaluation. ``started`` and every ``now`` are seconds of the same monotonic clock."""
 
-    __slots__ = ("_rate", "_seen_at", "_seen_done", "calls", "cost", "counts", "failed", "in_flight", "retries",
-                 "score_sum", "scored", "started", "tokens", "total")  # fmt: skip
+    __slots__ = ("_rate", "_seen_at", "_seen_done", "cached", "calls", "cost", "counts", "failed", "in_flight",
+                 "retries", "score_sum", "scored", "started", "tokens", "total")  # fmt: skip
 
     def __init__(self, total: int, started: float) -> None:
         self.total = total
@@ -29,6 +29,7 @@ class Progress:
         self.in_flight = 0
         self.score_sum = 0.0
         self.calls = 0
+        self.cached = 0
         self.tokens = 0
         self.cost: float | None = None
         self.counts: Counter[FailureKind] = Counter()
@@ -67,9 +68,15 @@ class Progress:
         self.failed += 1
         self.counts[kind] += 1
 
-    def record_usage(self, calls: int, tokens: int, cost: float | None) -> None:
+    @property
+    def all_cached(self) -> bool:
+        """Models were called, and every answer came from the cache: that is free, whatever the model costs."""
+        return 0 < self.calls == self.cached
+
+    def record_usage(self, calls: int, cached: int, tokens: int, cost: float | None) -> None:
         """Add what was spent. A cost of None is unknown, not free: the total keeps what is known."""
         self.calls += calls
+        self.cached += cached
         self.tokens += tokens
         if cost is not None:
             self.cost = (self.cost or 0.0) + cost

@@ -107,7 +107,7 @@ class ProgressBar:
 
 
 def show_result(result: EvaluationResult, rows: int | None = None, file: IO[str] | None = None) -> None:
-    """Print the first ``rows`` examples (all, if None) as a table, each kind of failure, and the summary."""
+    """Print the first ``rows`` examples (all, if None) as a table, and the summary."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -126,9 +126,6 @@ def show_result(result: EvaluationResult, rows: int | None = None, file: IO[str]
     console.print(table)
     if len(shown) < len(result.outcomes):
         console.print(f"... and {len(result.outcomes) - len(shown)} more")
-    for failure in one_of_each(result.failures):
-        count = result.counts[failure.kind]
-        console.print(Text(f"{count} {failure.kind}, such as example {failure.index}: {_clip(failure.message)}"))
     console.print(Text(result.summary()))
 
 

@@ -39,6 +39,7 @@ class EvaluationResult(Prediction):
         metric_name: str = "score",
         retries: int = 0,
         calls: int = 0,
+        cached: int = 0,
         tokens: int = 0,
         cost: float | None = None,
         seconds: float = 0.0,
@@ -65,6 +66,7 @@ class EvaluationResult(Prediction):
         own["metric_name"] = metric_name
         own["retries"] = retries
         own["calls"] = calls
+        own["cached"] = cached
         own["tokens"] = tokens
         own["cost"] = cost
         own["seconds"] = seconds
@@ -78,6 +80,7 @@ class EvaluationResult(Prediction):
     metric_name: str
     retries: int
     calls: int
+    cached: int
     tokens: int
     cost: float | None
     seconds: float
@@ -88,23 +91,35 @@ class EvaluationResult(Prediction):
         return not self.failures
 
     def summary(self) -> str:
-        """A few lines for people: the score, what it is a mean of, and every kind of failure with its count."""
+        """A few lines for people: the score, what it is a mean of, and every kind of failure with its count and with
+        what the first of its kind was told."""
         total = len(self.outcomes)
-        score = "no score" if self.score is None else f"{self.metric_name} {self.score:.2f}"
         basis = len(self.scored) if self.failure_score is None else total - self.counts[FailureKind.CANCELLED]
-        lines = [f"{score} over {basis} of {total} examples, {self.seconds:.1f} s"]
+        if self.score is None:
+            score = f"no score: {basis} of {counted(total, 'example')} {'has' if total == 1 else 'have'} one"
+        else:
+            score = f"{self.metric_name} {self.score:.2f} over {basis} of {counted(total, 'example')}"
+        lines = [f"{score}, {self.seconds:.1f} s"]
         if self.stopped:
             lines[0] += f" (stopped early: {self.stopped})"
         if self.calls:
-            cost = "cost unknown" if self.cost is None else f"${self.cost:.4f}"
-            lines.append(f"{self.calls} calls, {self.tokens} tokens, {cost}")
+            lines.append(spent_in_words(self.calls, self.cached, self.tokens, self.cost))
         if self.failures:
             counts = ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
             effect = "not in the score" if self.failure_score is None else f"counted as {self.failure_score}"
             lines.append(f"{len(self.failures)} failed ({effect}): {counts}")
+            lines += [f"  {kind}: {why}" for kind, why in self.reasons().items()]
         if self.retries:
-            lines.append(f"{self.retries} further attempts were made")
+            lines.append(f"{counted(self.retries, 'further attempt')} {'was' if self.retries == 1 else 'were'} made")
         return "\n".join(lines)
+
+    def reasons(self) -> dict[FailureKind, str]:
+        """What the first failure of each kind was told, in one line; none for examples that were only cancelled."""
+        first: dict[FailureKind, str] = {}
+        for failure in self.failures:
+            if failure.error is not None and failure.kind is not FailureKind.CANCELLED:
+                first.setdefault(failure.kind, failure.reason)
+        return {kind: first[kind] for kind, _ in self.counts.most_common() if kind in first}
 
     def __repr__(self) -> str:
         score = None if self.score is None else round(self.score, 2)
@@ -131,6 +146,7 @@ class EvaluationResult(Prediction):
             "stopped": self.stopped,
             "retries": self.retries,
             "calls": self.calls,
+            "cached": self.cached,
             "tokens": self.tokens,
             "cost": self.cost,
             "seconds": self.seconds,
@@ -169,6 +185,20 @@ class EvaluationResult(Prediction):
         else:
             verdict = {self.metric_name: outcome.score, "failure": None, "error": None}
         return {**row, **verdict, "attempts": outcome.attempts}
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 example`, `2 examples`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def spent_in_words(calls: int, cached: int, tokens: int, cost: float | None) -> str:
+    """Calls of language models and what they took; answers from the cache are free."""
+    if calls == cached:
+        return f"{counted(calls, 'call')}, all from the cache, $0"
+    return f"{counted(calls, 'call')}, {counted(tokens, 'token')}, " + (
+        "cost unknown" if cost is None else f"${cost:.4f}"
+    )
 
 
 def mean_percent(outcomes: Iterable[Outcome], failure_score: float | None) -> float | None:

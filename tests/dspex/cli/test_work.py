@@ -90,16 +90,33 @@ def test_eval_exits_with_one_when_an_example_failed_and_logs_beside_its_json(pro
     assert sum(json.loads(out)["failures"].values()) == 6
 
 
+def test_eval_says_why_examples_failed(project: Project) -> None:
+    del project.environ["OPENAI_API_KEY"]
+    arguments = ("eval", "shop:make", "-m", "shop:same", "-d", "dev.jsonl", "--model", "openai/m")
+    out, _ = project.dspex(*arguments, code=1)
+    assert out.splitlines()[0].startswith("no score: 0 of 6 examples have one")
+    assert "  refused: no API key for openai: set OPENAI_API_KEY, or pass api_key=..." in out.splitlines()
+
+
+@pytest.mark.parametrize("verb", [("eval",), ("optimize", "-o", "better.json")])
+def test_a_job_without_a_model_asks_for_one(project: Project, verb: tuple[str, ...]) -> None:
+    out, err = project.dspex(*verb, "shop:make", "-m", "shop:same", "-d", "dev.jsonl", code=2)
+    assert (out, err.splitlines()[-1]) == ("", "dspex: no model: give --model PROVIDER/MODEL")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("eval", "shop:nothing", "-m", "shop:same", "-d", "dev.jsonl"), "shop has no 'nothing'"),
         (("eval", "nowhere:x", "-m", "shop:same", "-d", "dev.jsonl"), "there is no module 'nowhere'"),
-        (("eval", "shop:make", "-m", "nothing", "-d", "dev.jsonl"), "has no metric 'nothing'"),
+        (
+            ("eval", "shop:make", "-m", "nothing", "-d", "dev.jsonl"),
+            "there is no metric 'nothing': there are answer_exact_match, ",
+        ),
         (("eval", "shop:make", "-m", "shop:same", "-d", "gone.jsonl"), "there is no file gone.jsonl"),
         (
             ("optimize", "shop:make", "-m", "shop:same", "-d", "dev.jsonl", "-o", "o", "--optimizer", "X"),
-            "teleprompter",
+            "there is no optimizer 'X': there are BootstrapFewShot, ",
         ),
     ],
 )

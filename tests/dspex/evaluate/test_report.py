@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from dspex._errors import LMAuthError
 from dspex.evaluate._failures import FailureKind
 from dspex.evaluate._outcomes import Failed, Scored
 from dspex.evaluate._progress import Progress
@@ -37,7 +38,37 @@ def test_failures_are_not_in_the_score_but_beside_it():
     assert not result.is_complete
     assert "exact 50.00 over 2 of 5" in result.summary()
     assert "3 failed (not in the score)" in result.summary()
-    assert "1 outage" in result.summary()
+    assert result.summary().splitlines()[1:] == [
+        "3 failed (not in the score): 1 outage, 1 metric_error, 1 cancelled",
+        "  outage: ValueError: server",
+    ]
+
+
+def test_every_kind_of_failure_says_why_the_first_of_it_failed():
+    refusals = [
+        Failed(example(n), n, FailureKind.REFUSED, LMAuthError(f"no API key for {n}: set\nTHE_KEY")) for n in range(30)
+    ]
+    result = EvaluationResult([*refusals, Failed(example(30), 30, FailureKind.PROGRAM_ERROR, KeyError("place"))])
+    assert result.reasons() == {
+        FailureKind.REFUSED: "no API key for 0: set THE_KEY",
+        FailureKind.PROGRAM_ERROR: "KeyError: 'place'",
+    }
+    assert result.summary().splitlines() == [
+        "no score: 0 of 31 examples have one, 0.0 s",
+        "31 failed (not in the score): 30 refused, 1 program_error",
+        "  refused: no API key for 0: set THE_KEY",
+        "  program_error: KeyError: 'place'",
+    ]
+
+
+def test_answers_that_all_came_from_the_cache_are_free_and_an_unknown_price_is_not():
+    def spent(**figures):
+        return EvaluationResult(OUTCOMES[:1], **figures).summary().splitlines()[1]
+
+    assert spent(calls=60, cached=60, cost=0.0) == "60 calls, all from the cache, $0"
+    assert spent(calls=60, cached=59) == "60 calls, 0 tokens, cost unknown"
+    assert spent(calls=1, tokens=1200, cost=0.5) == "1 call, 1,200 tokens, $0.5000"
+    assert EvaluationResult(OUTCOMES[:1], retries=1).summary().endswith("\n1 further attempt was made")
 
 
 def test_with_a_failure_score_failures_count_but_cancelled_examples_do_not():
@@ -86,7 +117,7 @@ def test_the_table_shows_every_example_and_one_of_each_kind_of_failure():
     out = io.StringIO()
     show_result(EvaluationResult(OUTCOMES), file=out)
     text = out.getvalue()
-    assert "1 outage, such as example 1: ValueError: server" in text
+    assert "outage: ValueError: server" in text
     assert "3 failed" in text
     out = io.StringIO()
     show_result(EvaluationResult(OUTCOMES), rows=2, file=out)
@@ -127,9 +158,9 @@ def test_progress_counts_scores_failures_tokens_and_time_left():
     for score in (1.0, 0.0, 1.0):
         progress.record_score(score)
     progress.record_failure(FailureKind.TIMEOUT)
-    progress.record_usage(4, 12_000, None)
+    progress.record_usage(4, 1, 12_000, None)
     assert progress.cost is None
-    progress.record_usage(1, 300, 0.5)
+    progress.record_usage(1, 0, 300, 0.5)
     assert progress.score == pytest.approx(200 / 3)
     assert progress.rate(102.0) == 2.0
     assert progress.eta(102.0) == 3.0
