@@ -9,7 +9,7 @@ from typing import Any
 
 from actors import wait
 from dspex._settings import context, settings
-from dspex.predict._module import Module
+from dspex.predict._module import Module, given_by_name
 from dspex.predict._predict import Predict
 from dspex.predict._state import plain
 from dspex.signatures import InputField, OutputField, Signature, ensure_signature
@@ -41,8 +41,10 @@ class BestOfN(Module):
         self.N = N
         self.fail_count = fail_count if fail_count is not None else N - 1
 
-    def forward(self, **inputs: Any) -> Any:
+    def forward(self, *args: Any, **inputs: Any) -> Any:
         """The best prediction."""
+        if args:
+            raise given_by_name()
         return self._best(inputs)
 
     def _best(self, inputs: dict[str, Any]) -> Any:
@@ -121,8 +123,10 @@ class Refine(BestOfN):
         self.module_code = _source(type(module))
         self.reward_fn_code = _source(reward_fn)
 
-    def forward(self, **inputs: Any) -> Any:
+    def forward(self, *args: Any, **inputs: Any) -> Any:
         """The best prediction."""
+        if args:
+            raise given_by_name()
         return self._best(inputs)
 
     def _candidate(self, attempt: int, advice: dict[str, str]) -> Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dspex.predict._module import NativeModule
+from dspex.predict._module import NativeModule, given_by_name
 from dspex.predict._predict import Predict
 from dspex.signatures import OutputField, Signature, ensure_signature
 
@@ -38,8 +38,10 @@ class ChainOfThought(NativeModule):
             field = OutputField(desc=f"the considerations that lead to {outputs}")
         self.predict = Predict(base.prepend("reasoning", field, type_=rationale_field_type), **config)
 
-    async def aforward(self, **inputs: Any) -> Any:
+    async def aforward(self, *args: Any, **inputs: Any) -> Any:
         """Ask the model."""
+        if args:
+            raise given_by_name(self.predict.signature.input_fields)
         return await self.predict.acall(**inputs)
 
     def takes_timeout(self) -> bool:

@@ -15,7 +15,7 @@ from dspex.programs._style import Style, style_of_class
 if TYPE_CHECKING:
     from dspex.callbacks import BaseCallback
 
-__all__ = ["Module", "NativeModule"]
+__all__ = ["Module", "NativeModule", "given_by_name"]
 
 
 def _names_timeout(cls: type) -> bool:
@@ -259,6 +259,12 @@ class NativeModule(Module):
     async def aforward(self, *args: Any, **inputs: Any) -> Any:
         """The implementation."""
         raise TypeError(f"{type(self).__name__} cannot be called: define `async def aforward(self, ...)` in it.")
+
+
+def given_by_name(fields: Iterable[str] = ()) -> ValueError:
+    """What a predictor says to inputs without names; `fields` are its inputs, where they are known."""
+    example = ", ".join(f"{name}=..." for name in fields) or "name=..."
+    return ValueError(f"The inputs of a predictor are given by name: predict({example}).")
 
 
 def _put(owner: Any, path: str, value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dspex._errors import LMNotConfiguredError
 from dspex._settings import settings
-from dspex.predict._module import NativeModule
+from dspex.predict._module import NativeModule, given_by_name
 from dspex.predict._state import copied, plain
 from dspex.primitives import Example, Prediction
 from dspex.programs._parameters import Parameters
@@ -78,24 +78,22 @@ class Predict(NativeModule):
     def __call__(self, *args: Any, **inputs: Any) -> Prediction:
         """The prediction for these inputs, which are given by name."""
         if args:
-            raise self._positional()
+            raise given_by_name(self.signature.input_fields)
         return super().__call__(**inputs)  # type: ignore[no-any-return]
 
     async def acall(self, *args: Any, **inputs: Any) -> Prediction:
         """The prediction for these inputs, awaited."""
         if args:
-            raise self._positional()
+            raise given_by_name(self.signature.input_fields)
         return await super().acall(**inputs)  # type: ignore[no-any-return]
-
-    def _positional(self) -> ValueError:
-        fields = ", ".join(f"{name}=..." for name in self.signature.input_fields)
-        return ValueError(f"The inputs of a predictor are given by name: predict({fields}).")
 
     def takes_timeout(self) -> bool:
         return "timeout" not in self.signature.__dspex_inputs__
 
-    async def aforward(self, **inputs: Any) -> Prediction:
+    async def aforward(self, *args: Any, **inputs: Any) -> Prediction:
         """Ask the model."""
+        if args:  # of a call to the actor of a spawned one
+            raise given_by_name(self.signature.input_fields)
         running = running_program.get()
         own = running.parameters.get(id(self)) if running is not None else None
         parameters = own if own is not None else self

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dspex._errors import AdapterParseError, ContextWindowExceededError
 from dspex.predict._chain_of_thought import ChainOfThought
-from dspex.predict._module import NativeModule
+from dspex.predict._module import NativeModule, given_by_name
 from dspex.predict._predict import Predict
 from dspex.primitives import Prediction
 from dspex.signatures import InputField, OutputField, Signature, ensure_signature
@@ -54,8 +54,10 @@ class ReAct(NativeModule):
         self.react = Predict(_step_signature(base, self.tools))
         self.extract = ChainOfThought(_with_trajectory(base, base.instructions))
 
-    async def aforward(self, **inputs: Any) -> Prediction:
+    async def aforward(self, *args: Any, **inputs: Any) -> Prediction:
         """Think and act until done, then answer."""
+        if args:
+            raise given_by_name(self.signature.input_fields)
         limit = inputs.pop("max_iters", self.max_iters)
         trajectory: dict[str, Any] = {}
         for step in range(limit):

@@ -105,6 +105,29 @@ def test_inputs_are_given_by_name(system: dspex.System) -> None:
         asyncio.run(dspex.Predict("question -> answer").acall("q"))
 
 
+@pytest.mark.parametrize(
+    "module",
+    [
+        dspex.ChainOfThought("question -> answer"),
+        dspex.ReAct("question -> answer", tools=[]),
+        dspex.BestOfN(dspex.Predict("question -> answer"), 2, lambda inputs, prediction: 1.0, 1.0),
+        dspex.Refine(dspex.Predict("question -> answer"), 2, lambda inputs, prediction: 1.0, 1.0),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_the_modules_made_of_predictors_say_so_too(system: dspex.System, module: dspex.Module) -> None:
+    with pytest.raises(ValueError, match="given by name"):
+        module("q")
+    with pytest.raises(ValueError, match="given by name"):
+        asyncio.run(module.acall("q"))
+
+
+def test_a_spawned_predictor_says_so_too(system: dspex.System) -> None:
+    running = system.spawn(dspex.Predict("question -> answer"))
+    with pytest.raises(ValueError, match=r"predict\(question=\.\.\.\)"):
+        running("q")
+
+
 def test_defaults_of_fields_are_used_and_missing_and_unknown_inputs_are_told(
     system: dspex.System, lm: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
