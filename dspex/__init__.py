@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dspex._packages import PACKAGES, explain_foreign, warn_of_foreign
+
 if TYPE_CHECKING:
     from actors import ActorCrashed as ActorCrashed
     from dspex._errors import AdapterParseError as AdapterParseError
@@ -444,6 +446,8 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+warn_of_foreign()
+
 
 def __getattr__(name: str) -> Any:
     place = _PLACES.get(name)
@@ -453,9 +457,18 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name != f"dspex.{name}":
                 raise
-        raise AttributeError(f"dspex has no {name!r}")
+        from dspex._dspy_only import DSPY_ONLY
+
+        hint = ". DSPy has it; docs/from-dspy.md says what dspex has instead" if name in DSPY_ONLY else ""
+        raise AttributeError(f"dspex has no {name!r}{hint}", name=name)
     module, _, attribute = place.partition(":")
-    value = getattr(import_module(module), attribute or name)
+    try:
+        value = getattr(import_module(module), attribute or name)
+    except (ImportError, AttributeError) as error:
+        for package in PACKAGES:
+            if sentence := explain_foreign(package):
+                raise ImportError(sentence, name=package) from error
+        raise
     globals()[name] = value
     return value
 

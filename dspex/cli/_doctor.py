@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+import dspex
 from dspex._errors import DspexError
+from dspex._extras import how_to_install
+from dspex._packages import PACKAGES, explain_foreign
 from dspex.cli._console import console, emit_json
 from dspex.cli._options import AsJson
 
@@ -45,13 +50,33 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name in ("actors", "supervision"):
+    claims = importlib.metadata.packages_distributions()
+    for name in PACKAGES:
+        wrong = _not_ours(name, sorted({*claims.get(name, ())} - {"dspex"}))
         spec = importlib.util.find_spec(name)
-        yield Finding(name, "ok" if spec and spec.origin else "bad", str(spec.origin) if spec else "not found")
+        yield Finding(name, "bad" if wrong else "ok", wrong or str(spec.origin if spec else None))
     for module, (extra, purpose) in _EXTRAS.items():
         there = importlib.util.find_spec(module) is not None
-        words = "installed" if there else f"not installed: pip install 'dspex[{extra}]' gives {purpose}"
+        words = "installed" if there else f"not installed: {how_to_install(extra)} gives {purpose}"
         yield Finding(module, "ok" if there else "note", words)
+
+
+def _not_ours(name: str, others: list[str]) -> str | None:
+    """What is wrong with a package that dspex comes with: it is missing, another one, or of another installation."""
+    if foreign := explain_foreign(name):
+        return foreign
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return "not found: install dspex again"
+    place, beside = Path(spec.origin).resolve().parents[1], Path(dspex.__file__).resolve().parents[1]
+    if place != beside:
+        return f"{spec.origin} is of another installation than dspex, which is in {beside}"
+    if others:
+        return (
+            f"the distribution {' and '.join(others)} has a package of this name too, and whichever is installed last "
+            "writes over the other one: use an environment for dspex without it"
+        )
+    return None
 
 
 def _settings() -> Iterator[Finding]:
@@ -97,7 +122,7 @@ def doctor(as_json: AsJson = False) -> None:
     for look in _LOOKS:
         try:
             findings.extend(look())
-        except (DspexError, OSError) as error:
+        except (DspexError, OSError, ImportError) as error:
             findings.append(Finding(look.__name__.strip("_"), "bad", str(error)))
     if as_json:
         emit_json([{"what": each.what, "state": each.state, "detail": each.detail} for each in findings])

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from actors import current_scheduler, wait
 from dspex._errors import LMError, LMUnexpectedError, LMUnsupportedFeatureError, MissingExtraError
+from dspex._extras import how_to_install
 from dspex._settings import settings
 from dspex.cache import hash_of
 
@@ -155,5 +156,5 @@ def _numpy() -> Any:
     try:
         import numpy
     except ImportError as error:
-        raise MissingExtraError("embeddings need numpy: pip install numpy", extra="embeddings") from error
+        raise MissingExtraError(f"embeddings need numpy: {how_to_install('embeddings')}", extra="embeddings") from error
     return numpy

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from dspex._errors import MissingExtraError
+from dspex._extras import how_to_install
 
 __all__ = ["needed"]
 
@@ -19,4 +20,4 @@ def needed(module: str) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f"dspex.serve needs {error.name}: pip install 'dspex[serve]'", extra="serve") from error
+        raise MissingExtraError(f"dspex.serve needs {error.name}: {how_to_install('serve')}", extra="serve") from error

@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, TimeoutErr
 from sqlalchemy.pool import Pool, StaticPool
 
 from dspex._errors import MissingExtraError
+from dspex._extras import how_to_install
 from dspex.store._codec import Codec
 from dspex.store._errors import StoreUnavailableError, StoreURLError
 from dspex.store._failures import conflicts, translate
@@ -142,7 +143,7 @@ class Database:
                 engine = create_engine(self._url, pool_size=4, max_overflow=12)
             except ImportError as error:
                 raise MissingExtraError(
-                    "a PostgreSQL store needs psycopg: pip install 'dspex[postgres]'", extra="postgres"
+                    f"a PostgreSQL store needs psycopg: {how_to_install('postgres')}", extra="postgres"
                 ) from error
         if self.sqlite:
             event.listen(engine, "connect", self._prepare_sqlite)

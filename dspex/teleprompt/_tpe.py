@@ -14,6 +14,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from dspex._errors import MissingExtraError
+from dspex._extras import how_to_install
+
 Point = dict[str, int]
 
 
@@ -97,14 +100,14 @@ class TreeParzen:
 
 
 class OptunaSearch:
-    """The same on optuna's multivariate TPE. Needs the extra: ``pip install dspex[optuna]``."""
+    """The same on optuna's multivariate TPE. Needs the extra `optuna`."""
 
     def __init__(self, sizes: Mapping[str, int], seed: int) -> None:
         try:
             import optuna
         except ImportError as error:
-            raise ImportError(
-                "search='optuna' needs optuna: pip install 'dspex[optuna]', or use search='tpe'"
+            raise MissingExtraError(
+                f"search='optuna' needs optuna ({how_to_install('optuna')}); search='tpe' needs nothing", extra="optuna"
             ) from error
         self._optuna: Any = optuna
         self._distributions = {
