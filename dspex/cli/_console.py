@@ -25,6 +25,8 @@ __all__ = [
     "errors",
     "fields",
     "money",
+    "plural",
+    "score",
     "size",
     "table",
 ]
@@ -115,6 +117,16 @@ def size(count: int | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} GB"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 example`, `2,000 examples`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def score(percent: float | None) -> str:
+    """A score in percent."""
+    return "-" if percent is None else f"{percent:.2f}"
 
 
 def money(usd: float | None) -> str:

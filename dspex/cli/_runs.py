@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dspex._errors import DspexError
-from dspex.cli._console import Columns, ago, console, duration, emit_json, emit_list, money, table
+from dspex.cli._console import Columns, ago, console, duration, emit_json, emit_list, money, plural, score, table
 from dspex.cli._data import open_store
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, connect
 from dspex.cli._work import optimize_run
@@ -63,7 +64,7 @@ def _list(location: str | None, as_json: bool, limit: int) -> None:
         "kind": itemgetter("kind"),
         "program": itemgetter("program"),
         "state": itemgetter("state"),
-        "best": lambda row: None if row["best_score"] is None else f"{row['best_score']:.2f}",
+        "best": lambda row: score(row["best_score"]),
         "tokens": lambda row: f"{row['tokens']:,}",
         "cost": lambda row: money(row["cost"]),
         "begun": lambda row: f"{ago(row['created'])} ago",
@@ -91,10 +92,18 @@ def describe(store: Store, run: Run) -> dict[str, Any]:
     }
 
 
+def _spent(run: Mapping[str, Any]) -> str:
+    """What a run took. What all came from the cache is free."""
+    calls = run["summary"].get("calls", 0)
+    if calls and calls == run["summary"].get("cached") and not run["tokens"]:
+        return f"{plural(calls, 'call')}, all from the cache, $0"
+    return f"{money(run['cost'])}, {plural(run['tokens'], 'token')}"
+
+
 def _get(store: Store, run_id: str) -> Run:
     run = store.runs.get(run_id)
     if run is None:
-        raise RunNotFoundError(f"there is no run {run_id!r} in {store.url}: see `dspex runs`")
+        raise RunNotFoundError(run_id)
     return run
 
 
@@ -125,9 +134,12 @@ def show(run_id: RunId, location: Store_ = None, as_json: AsJson = False) -> Non
     out.print(f"run      {run['id']}  ({run['kind']} of {run['program']})")
     out.print(f"state    {run['state']}, begun {ago(run['created'])} ago, last step {ago(run['updated'])} ago")
     out.print(f"took     {duration(run['seconds'])}")
-    out.print(f"best     {'-' if run['best_score'] is None else run['best_score']}")
-    out.print(f"cost     {money(run['cost'])}, {run['tokens']:,} tokens")
-    out.print(f"scored   {scored} examples, failed {sum(failures.values())} {failures or ''}", markup=False)
+    out.print(f"best     {score(run['best_score'])}")
+    out.print(f"cost     {_spent(run)}")
+    failed = ", ".join(f"{count} {kind}" for kind, count in sorted(failures.items()))
+    out.print(
+        f"scored   {plural(scored, 'example')}, {sum(failures.values())} failed" + (f": {failed}" if failed else "")
+    )
     out.print(f"journal  {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items())) or 'empty'}")
     for key, value in sorted(run["config"].items()):
         out.print(f"  {key} = {value!r}", markup=False)
@@ -156,7 +168,7 @@ def compare(
         ("kind", *(run["kind"] for run in found)),
         ("program", *(run["program"] for run in found)),
         ("state", *(run["state"] for run in found)),
-        ("best score", *(run["best_score"] for run in found)),
+        ("best score", *(score(run["best_score"]) for run in found)),
         ("tokens", *(f"{run['tokens']:,}" for run in found)),
         ("cost", *(money(run["cost"]) for run in found)),
         ("took", *(duration(run["seconds"]) for run in found)),

@@ -93,15 +93,25 @@ class Runs:
         return self._db.write(work)
 
     def heartbeat(
-        self, run_id: str, owner: Owner, *, lease: float = LEASE, status: Literal["running", "paused"] = "running"
+        self,
+        run_id: str,
+        owner: Owner,
+        *,
+        lease: float = LEASE,
+        status: Literal["running", "paused"] = "running",
+        best_score: float | None = None,
+        tokens: int | None = None,
+        cost: float | None = None,
     ) -> None:
-        """Extend the owner's lease, and say whether it works or pauses. Raises RunLostError when the run is someone
-        else's by now."""
+        """Extend the owner's lease, and say whether it works or pauses and how far it has come; None leaves a figure
+        as it is. Raises RunLostError when the run is someone else's by now."""
+        figures = {"best_score": best_score, "tokens": tokens, "cost": cost}
+        known = {name: value for name, value in figures.items() if value is not None}
 
         def work(connection: Connection) -> None:
             check_owner(_locked(connection, run_id), owner)
             now = self._db.clock()
-            values = {"lease_until": now + lease, "updated": now, "status": status}
+            values = {"lease_until": now + lease, "updated": now, "status": status, **known}
             connection.execute(update(runs).where(runs.c.id == run_id).values(values))
 
         self._db.write(work, durable=False)

@@ -118,8 +118,12 @@ class System(Spawner):
         degraded = self.storage.degraded
         if degraded is not None:
             problems["store"] = degraded
-        pools = [] if self._lm_service is None else self._lm_service.snapshot()["pools"]
-        return judge(self.tree(), None if stall is None else stall.seconds, problems, pools)
+        return judge(self.tree(), None if stall is None else stall.seconds, problems, self.pools())
+
+    def pools(self) -> list[dict[str, Any]]:
+        """The pools of the language models as they are: queues, counts, breakers.  Any thread; asks no actor."""
+        pools: list[dict[str, Any]] = [] if self._lm_service is None else self._lm_service.snapshot()["pools"]
+        return pools
 
     def counters(self) -> dict[str, Any]:
         """Totals over all programs and pools, for `dspex top`."""

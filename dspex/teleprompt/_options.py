@@ -19,8 +19,8 @@ class RunOptions:
 
     ``timeout`` bounds each example (seconds). ``budget_usd``, ``budget_tokens``, ``max_seconds`` and
     ``stop_at_score`` (percent) end the run with the best program so far; money and tokens count over all resumptions.
-    ``patience``: how long an outage is waited out. ``store=False`` keeps no journal. ``display_progress`` shows a bar
-    while `compile` waits, if standard error is a terminal.
+    ``patience``: how long an outage is waited out. ``store=False`` keeps no journal. ``display_progress`` shows on
+    standard error how far it is while `compile` waits: a bar on a terminal, else a line a minute.
     ``command`` (JSON) is kept with the run for whoever begins it again: `dspex runs resume` does what it says.
     """
 

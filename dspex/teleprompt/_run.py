@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
@@ -15,6 +16,7 @@ from actors import ActorDeadError, Reply, Timeout
 from actors.runtime import current_fiber
 from dspex._settings import settings
 from dspex.evaluate._evaluation import Crew
+from dspex.evaluate._failures import FailureKind
 from dspex.evaluate._ledger import Ledger, RetryPolicy
 from dspex.evaluate._listener import Listener
 from dspex.evaluate._progress import Progress
@@ -29,6 +31,7 @@ from ._options import OptimizationSummary, RunOptions
 from ._programs import CandidatePrograms, apply, describe
 from ._requests import Found
 from ._run_actor import AskStatus, CancelRun, Limits, Optimizer, PauseRun, Resize, ResumeRun, RunSource, RunStatus
+from ._run_bar import RunLog, outages, run_line
 from ._run_news import RunNews
 from ._task import Record, Task
 
@@ -43,6 +46,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REDRAW = 0.2  # seconds between two looks at the progress while waiting
+
+_GLANCE = 1.0  # seconds within which the progress must be told, or it is not shown
+
+_HALTED = {
+    FailureKind.OUTAGE: "was stopped by an outage",
+    FailureKind.RATE_LIMIT: "was stopped by the provider's rate limit",
+    FailureKind.REFUSED: "was refused by the provider",
+}
 
 _log = logging.getLogger("dspex.teleprompt")
 
@@ -183,9 +194,9 @@ class OptimizationRun:
             },
         ).begin()
 
-    def _beat(self, paused: bool) -> None:
+    def _beat(self, paused: bool, best: float | None) -> None:
         assert self._stored is not None
-        if not self._stored.beat(paused, *self._spent()):
+        if not self._stored.beat(paused, best, *self._spent()):
             self._tell(CancelRun("lost"))
 
     def _spent(self) -> tuple[int, float | None]:
@@ -244,22 +255,42 @@ class OptimizationRun:
             self._interrupted()
 
     def follow(self) -> Module:
-        """`result()`, with a bar that shows how far it is, if standard error is a terminal."""
-        if not sys.stderr.isatty():
-            return self.result()
-        from dspex.evaluate._render import ProgressBar
-
-        from ._run_bar import run_line
-
+        """`result()`, and meanwhile how far it is on standard error: a bar on a terminal, else a line a minute."""
         try:
-            with ProgressBar(self.run_id) as bar:
-                while not self._is_over(_REDRAW):
-                    status = self.status()
-                    if status is not None:
-                        bar.show(status.done, status.done + status.needed, run_line(status))
+            if sys.stderr.isatty():
+                self._draw()
+            else:
+                self._write()
         except KeyboardInterrupt:
             return self._interrupted()
         return self.result()
+
+    def _draw(self) -> None:
+        from dspex.evaluate._render import ProgressBar
+
+        with ProgressBar(self.run_id) as bar:
+            while not self._is_over(_REDRAW):
+                status = self._glance()
+                if status is not None:
+                    line = run_line(status, outages(self._system.pools(), time.time()))
+                    bar.show(status.done, status.done + status.needed, line)
+
+    def _glance(self) -> RunStatus | None:
+        """`status()`, if the loop is not held by something that does not give way."""
+        try:
+            return self.status(_GLANCE)
+        except Timeout:
+            return None
+
+    def _write(self) -> None:
+        log = RunLog(self.run_id, self.options.patience)
+        while not self._is_over(_REDRAW):
+            now = time.time()
+            lines = log.news(outages(self._system.pools(), now), now)
+            if log.due(now) and (status := self._glance()) is not None:
+                lines.append(log.line(status, now))
+            for line in lines:
+                print(line, file=sys.stderr, flush=True)
 
     def _is_over(self, seconds: float) -> bool:
         """Wait so long for the end; whether it has come. How it has ended is for `result` to say."""
@@ -273,8 +304,18 @@ class OptimizationRun:
 
     def _interrupted(self) -> NoReturn:
         self._crew.cancel_with(CancelRun("interrupted"))
-        _log.warning("run %s is paused; compile again with run_id=%r to go on", self.run_id, self.run_id)
+        if self._stored is None:
+            _log.warning("run %s was interrupted; without a store nothing of it is kept", self.run_id)
+        else:
+            _log.warning("run %s is paused: %s", self.run_id, self._going_on())
         raise KeyboardInterrupt
+
+    def _going_on(self) -> str:
+        """How the run is taken up again, by who began it."""
+        if self.options.command is None:
+            return f"compile with run_id={self.run_id!r} goes on"
+        resume = f"`dspex runs resume {self.run_id}`"
+        return f"{resume} goes on" if self.options.run_id is None else f"the same command, or {resume}, goes on"
 
     def __await__(self) -> Any:
         return self._wait_async().__await__()
@@ -333,9 +374,11 @@ class OptimizationRun:
         if halted is None or self._driver.stopped == "budget":
             return None
         best = self._driver.best
+        lost = "Without a store nothing of it is kept"
+        kept = lost if self._stored is None else f"Nothing is lost: {self._going_on()}"
+        why = _HALTED.get(halted.kind, f"was stopped by {halted.kind}")
         error = RunPausedError(
-            f"run {self.run_id!r} stopped because of {halted.kind} ({halted.message}). Nothing is lost: compile with "
-            f"run_id={self.run_id!r} goes on.",
+            f"run {self.run_id!r} {why}: {halted.reason.rstrip('.')}. {kept}.",
             run_id=self.run_id,
             reason=str(halted.kind),
             best=None if best is None else apply(best.candidate, self._student),
@@ -356,6 +399,8 @@ class OptimizationRun:
             "stopped": stopped,
             "error": None if error is None else f"{type(error).__name__}: {error}",
             "failures": self._failures(),
+            "calls": self._progress.calls,
+            "cached": self._progress.cached,
         }
         self._stored.close(_status(error, stopped), summary, found.score, *self._spent())
 

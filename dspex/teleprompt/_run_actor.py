@@ -61,7 +61,8 @@ class _Beat:
 @dataclass(frozen=True, slots=True)
 class RunStatus:
     """How far a run is. ``done`` and ``reused`` count units of work: scored pairs, traces, proposals; ``needed``
-    those that are known to be needed and not done. ``best`` is in percent."""
+    those that are known to be needed and not done. ``best`` is in percent; ``tokens`` and ``cost`` are of all its
+    sittings."""
 
     run_id: str
     state: str
@@ -153,7 +154,7 @@ class Optimizer(Collector):
     limits: Limits
     run_id: str
     spent_before: tuple[int, float]
-    beat: Callable[[bool], None] | None
+    beat: Callable[[bool, float | None], None] | None
     news: RunNews
 
     def __init__(
@@ -162,7 +163,7 @@ class Optimizer(Collector):
         run_id: str,
         limits: Limits,
         spent_before: tuple[int, float],
-        beat: Callable[[bool], None] | None,
+        beat: Callable[[bool, float | None], None] | None,
         news: RunNews,
     ) -> None:
         super().__init__(*collecting)
@@ -173,6 +174,7 @@ class Optimizer(Collector):
         self.beat = beat
         self.news = news
         self._last_failure: BaseException | None = None
+        self._judged = 0
 
     def on_start(self) -> None:
         self.every(_HEARTBEAT, _Beat())
@@ -209,12 +211,14 @@ class Optimizer(Collector):
     def _show_life(self) -> None:
         """To the store, and with it to everybody who lists the runs."""
         if self.beat is not None:
-            self.scheduler.run_blocking(self.beat, self.paused)
+            best = self.source.driver.best
+            self.scheduler.run_blocking(self.beat, self.paused, None if best is None else best.score)
 
     def status(self) -> RunStatus:
         """How far it is."""
         driver, progress = self.source.driver, self._progress
         best = driver.best
+        tokens, usd = self.spent_before
         return RunStatus(
             self.run_id,
             "paused" if self.paused else "running",
@@ -227,8 +231,8 @@ class Optimizer(Collector):
             None if best is None else best.score,
             {str(kind): count for kind, count in progress.counts.items()},
             progress.calls,
-            progress.tokens + self.spent_before[0],
-            progress.cost,
+            progress.tokens + tokens,
+            None if progress.cost is None and not usd else (progress.cost or 0.0) + usd,
             self.scheduler.clock.time() - progress.started,
         )
 
@@ -250,6 +254,8 @@ class Optimizer(Collector):
 
     def _pump(self) -> None:
         source = self.source
+        if len(source.driver.ranked) > self._judged:
+            self._tell_of_candidates()
         if source.halted is not None:
             kind = source.halted.kind
             self._end_early("budget" if kind is FailureKind.BUDGET else "halted")
@@ -270,10 +276,15 @@ class Optimizer(Collector):
         if isinstance(outcome, Failed) and outcome.error is not None:
             self._last_failure = outcome.error
         super()._settle(index, outcome, report)
-        best = self.source.driver.best
-        self.news.judged(None if best is None else best.score)
         if self.news.due():
             self.news.moved(self.status())
+
+    def _tell_of_candidates(self) -> None:
+        driver = self.source.driver
+        self._judged = len(driver.ranked)
+        best = driver.best
+        self.news.judged(None if best is None else best.score)
+        self._show_life()  # a process that is killed now has told how good its best was
 
     def _limit(self) -> str | None:
         tokens, usd = self.spent_before

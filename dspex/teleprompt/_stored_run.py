@@ -46,14 +46,20 @@ class StoredRun:
         self.durable = StoreJournal(store, new.id, self._owner, system.scheduler)
         self.journal = _Replayed(self.durable, tuple(self.durable.replay()))
 
-    def beat(self, paused: bool, tokens: int, cost: float | None) -> bool:
-        """A sign of life, and what was spent: a killed run is not to forget it. False if the run was taken over,
-        which a sleeping machine makes possible."""
+    def beat(self, paused: bool, best: float | None, tokens: int, cost: float | None) -> bool:
+        """A sign of life, what was found and what was spent: whoever lists the runs sees it, and a killed run does not
+        forget it. False if the run was taken over, which a sleeping machine makes possible."""
         try:
-            self._store.runs.heartbeat(self._id, self._owner, status="paused" if paused else "running")
+            self._store.runs.heartbeat(
+                self._id,
+                self._owner,
+                status="paused" if paused else "running",
+                best_score=best,
+                tokens=tokens,
+                cost=cost,
+            )
         except RunLostError:
             return False
-        self._store.runs.update(self._id, tokens=tokens, cost=cost)
         return True
 
     def close(

@@ -115,6 +115,15 @@ def test_a_heartbeat_extends_the_lease(store: Store, clock) -> None:
         store.runs.claim("r1", elsewhere("t2"))
 
 
+def test_a_heartbeat_tells_how_far_the_run_has_come(store: Store, clock) -> None:
+    store.runs.create(RUN)
+    store.runs.claim("r1", elsewhere("t1"), lease=30)
+    store.runs.heartbeat("r1", elsewhere("t1"), best_score=46.7, tokens=1200, cost=0.03)
+    store.runs.heartbeat("r1", elsewhere("t1"), tokens=1300)
+    run = store.runs.get("r1")
+    assert (run.best_score, run.tokens, run.cost) == (46.7, 1300, 0.03)
+
+
 def test_a_run_that_is_paused_by_its_owner_is_alive_until_the_owner_dies(store: Store, clock) -> None:
     store.runs.create(RUN)
     store.runs.claim("r1", elsewhere("t1"), lease=30)

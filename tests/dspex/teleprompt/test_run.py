@@ -164,6 +164,9 @@ def test_an_outage_pauses_the_run_and_it_goes_on_where_it_was(system):
     student = Pupil(Fate(fate))
     with pytest.raises(RunPausedError, match="outage") as caught:
         search().compile(student, trainset=examples(12), run_id="r1", max_retries=0, patience=0.0)
+    said = "run 'r1' was stopped by an outage: "
+    assert str(caught.value).startswith(said)
+    assert str(caught.value).endswith(". Nothing is lost: compile with run_id='r1' goes on.")
     assert caught.value.run_id == "r1"
     assert isinstance(caught.value.__cause__, errors.LMServerError)
     assert load_run("r1").state == "paused"
@@ -452,3 +455,44 @@ def test_knn_bootstraps_from_the_nearest_examples(system):
     program(question="q0")
     assert set(seen) <= {"q0", "q19"} | {f"q{n}" for n in range(20)}
     assert len(set(seen)) == 2
+
+
+def refused(question):
+    raise errors.LMAuthError("no API key for openai: set OPENAI_API_KEY.")
+
+
+def test_a_run_without_a_store_does_not_say_that_nothing_is_lost(system):
+    with pytest.raises(RunPausedError) as caught:
+        search().compile(Pupil(Fate(refused)), trainset=examples(12), run_id="r", store=False)
+    why = "was refused by the provider: no API key for openai: set OPENAI_API_KEY"
+    assert str(caught.value) == f"run 'r' {why}. Without a store nothing of it is kept."
+
+
+@pytest.mark.parametrize(
+    ("run_id", "words"),
+    [
+        ("r", "the same command, or `dspex runs resume r`, goes on."),
+        (None, "`dspex runs resume bootstrapfewshotwithrandomsearch-"),
+    ],
+)
+def test_a_run_of_the_command_line_is_taken_up_again_by_a_command(system, run_id, words):
+    with pytest.raises(RunPausedError) as caught:
+        search().compile(Pupil(Fate(refused)), trainset=examples(12), run_id=run_id, command={"program": "x:y"})
+    assert f"Nothing is lost: {words}" in str(caught.value)
+
+
+def test_the_best_score_is_in_the_store_while_the_run_goes_on(system, monkeypatch):
+    from dspex.teleprompt._stored_run import StoredRun
+
+    told = threading.Event()
+    beat = StoredRun.beat
+
+    def seen(self, paused, best, tokens, cost):
+        alive = beat(self, paused, best, tokens, cost)
+        if best is not None and system.store.runs.get("live").best_score == best:
+            told.set()
+        return alive
+
+    monkeypatch.setattr(StoredRun, "beat", seen)
+    search().compile(Pupil(), trainset=examples(12), run_id="live")
+    assert told.wait(10.0)
