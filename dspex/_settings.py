@@ -34,6 +34,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "track_usage": False,
         "usage_tracker": None,
         "budget": None,
+        "resample": None,
         "num_threads": 8,
         "max_errors": 10,
         "async_max_workers": 8,

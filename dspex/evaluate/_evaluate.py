@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dspex.evaluate")
 
 _REDRAW = 0.1  # seconds between two looks at the progress while waiting
-_WARM = 0.7  # the least temperature of a repeated question
 
 
 class Evaluate:
@@ -282,13 +281,9 @@ def inputs_of(example: Any) -> Mapping[str, Any]:
 
 
 def fresh_sample(attempt: int) -> dict[str, Any]:
-    """Settings under which a model is really asked again: neither the cache nor temperature 0 gives the same
-    unusable answer once more."""
-    lm = settings.lm
-    if not hasattr(lm, "copy"):
-        return {}
-    warm = max(_WARM, lm.kwargs.get("temperature") or 0.0)
-    return {"lm": lm.copy(rollout_id=f"retry-{attempt}", temperature=warm)}
+    """Settings under which every model, whosever it is, is really asked again: neither the cache nor temperature 0
+    gives the same unusable answer once more."""
+    return {"resample": f"retry-{attempt}"}
 
 
 def _current_system() -> System:

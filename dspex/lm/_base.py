@@ -19,6 +19,7 @@ from ._types import LMOutput, LMRequest, LMResponse, StreamChunk, ToolCallPart, 
 from .wire import OpenAIChat, Source, dumps
 
 MODEL_TYPES = ("chat", "text", "responses")
+_WARM = 0.7  # the least temperature of a repeated question
 
 
 class BaseLM:
@@ -180,7 +181,9 @@ class BaseLM:
         return await self.respond(LMRequest(self.model, messages, prompt, kwargs, rollout_id))
 
     def complete(self, request: LMRequest) -> LMRequest:
-        """`request` with this LM's own parameters under its own; None means "not given"."""
+        """`request` with this LM's own parameters under its own; None means "not given". Under `settings.resample` it
+        is a question of its own.
+        """
         params = {k: v for k, v in self.kwargs.items() if v is not None}
         for name, value in request.params.items():
             if value is None:
@@ -190,6 +193,10 @@ class BaseLM:
         rollout_id = params.pop("rollout_id", None)
         if request.rollout_id is not None:
             rollout_id = request.rollout_id
+        resample = settings.resample
+        if resample is not None:
+            rollout_id = resample if rollout_id is None else f"{rollout_id}.{resample}"
+            params["temperature"] = max(_WARM, params.get("temperature") or 0.0)
         return LMRequest(request.model or self.model, request.messages, request.prompt, params, rollout_id)
 
     def _account(self, request: LMRequest, response: LMResponse) -> LMResponse:
