@@ -16,6 +16,7 @@ from dspex.predict import Module
 from ._evaluation import DevsetSource, Evaluation
 from ._failures import FailureKind
 from ._ledger import RetryPolicy
+from ._listener import check_listener
 from ._messages import Job
 from ._report import EvaluationResult
 
@@ -80,6 +81,7 @@ class Evaluate:
             raise ValueError(f"metric_executor must be 'inline' or 'process', not {metric_executor!r}")
         if timeout is not None and timeout <= 0:
             raise ValueError("timeout must be more than 0 seconds, or None for no limit")
+        check_listener(on_event)
         self.devset = devset
         self.metric = metric
         self.num_workers = num_workers if num_workers is not None else num_threads
@@ -120,6 +122,9 @@ class Evaluate:
                 result = self._follow(evaluation.begin(), show)
             except KeyboardInterrupt:
                 result = evaluation.cancel()
+            except BaseException:
+                evaluation.abandon()
+                raise
             watch.outputs = result
         self._publish(result, display_table, save_as_csv, save_as_json)
         return result
@@ -233,14 +238,22 @@ class Evaluate:
         return evaluation.result()
 
     async def _follow_async(self, evaluation: Evaluation) -> EvaluationResult:
+        if not sys.stderr.isatty():
+            return await evaluation._wait_async()
         from ._render import ProgressBar
 
         waiting = asyncio.ensure_future(evaluation._wait_async())
-        with ProgressBar("Evaluate") as bar:
-            while not waiting.done():
-                await asyncio.wait([waiting], timeout=_REDRAW)
-                bar.update(evaluation.progress, evaluation.now())
-        return await waiting
+        try:
+            with ProgressBar("Evaluate") as bar:
+                while not waiting.done():
+                    await asyncio.wait([waiting], timeout=_REDRAW)
+                    bar.update(evaluation.progress, evaluation.now())
+            result: EvaluationResult = await waiting
+        except BaseException:  # asyncio.wait leaves what it waits for alone
+            waiting.cancel()
+            evaluation.abandon()
+            raise
+        return result
 
     def _publish(
         self, result: EvaluationResult, display_table: bool | int | None, csv: str | None, json: str | None

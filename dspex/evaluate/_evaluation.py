@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Self
 
-from actors import ActorCrashed, ActorDeadError, Crash, Reply, Timeout
+from actors import ActorCrashed, ActorDeadError, BlockingOnLoopError, Crash, Reply, Timeout
+from dspex.programs._call import current_call
 from supervision import ChildSpec, DynamicSupervisor, start_child, terminate_child
 
 from ._collector import Collector
@@ -191,8 +192,14 @@ class Evaluation:
         self._crew.ended.add_done_callback(self._ended)
 
     def begin(self) -> Self:
-        """Start its actors.  `cancel` gives what is finished from now on, however soon it comes."""
+        """Start its actors.  `cancel` gives what is finished from now on, however soon it comes.
+
+        If a program or a metric begins it, it ends when that call is ended.
+        """
         self._crew.begin()
+        caller = current_call.get()
+        if caller is not None:
+            caller.adopt(self.abandon, self._finished)
         return self
 
     def now(self) -> float:
@@ -211,11 +218,17 @@ class Evaluation:
         return True
 
     def result(self) -> EvaluationResult:
-        """The result; what is finished, if the wait is interrupted from the keyboard."""
+        """The result; what is finished, if the wait is interrupted from the keyboard.
+
+        A caller that is itself cancelled while it waits here (a program that evaluates) ends the evaluation.
+        """
         try:
             return self._finished.get()
         except KeyboardInterrupt:
             return self.cancel()
+        except BaseException:
+            self.abandon()
+            raise
 
     def __await__(self) -> Any:
         return self._wait_async().__await__()
@@ -224,29 +237,50 @@ class Evaluation:
         try:
             return await self._finished
         except asyncio.CancelledError:
-            self._crew.cancel()
+            self.abandon()
             raise
 
     def cancel(self) -> EvaluationResult:
-        """End it now. The result has every outcome that was there; the others are cancelled."""
-        self._crew.cancel()
+        """End it now. The result has every outcome that was there; the others are cancelled.
+
+        Any thread. On the system's loop, as in an ``on_event``, it does not wait for the end: what is in flight then
+        is cancelled in this result, and `result` gives the last word.
+        """
+        self.abandon()
         try:
             return self._finished.get(timeout=_AT_ONCE)
+        except BlockingOnLoopError:
+            return self._so_far("cancelled")
         except Timeout:  # the loop is held by a program or metric that does not give way
-            return self._build("cancelled")
+            self._finished.set(self._so_far("cancelled"))
+            return self._finished.get()
+
+    def abandon(self) -> None:
+        """End it: nobody waits for its result any more. Any thread, at once; nothing if it is over."""
+        self._crew.cancel()
 
     def _ended(self, ended: Reply[str | None]) -> None:
-        error = ended.exception()
-        if error is not None and not isinstance(error, EvaluationEndedError):
-            self._finished.set_exception(error)
-        else:
-            self._finished.set(self._build(ended.get() if error is None else "cancelled"))
-        if self._release is not None:
-            self._release()
+        """Whatever goes wrong here, those who wait are told."""
+        try:
+            error = ended.exception()
+            if error is not None and not isinstance(error, EvaluationEndedError):
+                self._finished.set_exception(error)
+                return
+            result = self._so_far(ended.get() if error is None else "cancelled")
+            if self._finished.done():  # it was cancelled while something held the loop
+                result = self._finished.get()
+            counts = dict(result.counts)
+            self._listener(EvaluationFinished(result.score, len(result.scored), len(result.failures), counts))
+            self._finished.set(result)
+        except BaseException as raised:  # noqa: BLE001  nobody may wait for ever
+            self._finished.set_exception(raised)
+        finally:
+            if self._release is not None:
+                self._release()
 
-    def _build(self, stopped: str | None) -> EvaluationResult:
+    def _so_far(self, stopped: str | None) -> EvaluationResult:
         progress = self.progress
-        result = EvaluationResult(
+        return EvaluationResult(
             self._source.all_outcomes(),
             failure_score=self._failure_score,
             stopped=stopped,
@@ -258,5 +292,3 @@ class Evaluation:
             cost=0.0 if progress.all_cached else progress.cost,
             seconds=self.now() - progress.started,
         )
-        self._listener(EvaluationFinished(result.score, len(result.scored), len(result.failures), dict(result.counts)))
-        return result

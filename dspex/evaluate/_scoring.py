@@ -57,10 +57,14 @@ def perform(
             if trace is not None:
                 _overlay.set({**overlay, "trace": None})  # a judge's own calls are not the program's
             score = judge(job, prediction, trace, system, activity)
-    except (Exception, asyncio.CancelledError) as error:
-        if call.error is None and isinstance(error, asyncio.CancelledError) and activity.cancelling():
-            raise
-        failure = error if call.error is None else call.error
+    except BaseException as error:
+        ended = call.error
+        if not isinstance(error, Exception):
+            call.end()
+            call.cancel()  # what its threads have begun ends too: nobody waits for it
+            if not isinstance(error, asyncio.CancelledError) or (ended is None and activity.cancelling()):
+                raise
+        failure = error if ended is None else ended
     finally:
         call.end()
     usage = tracker if tracker.calls else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ class Call:
 
     __slots__ = (
         "_activity",
-        "_children",
+        "_begun",
         "_timer",
         "args",
         "deadline",
@@ -54,7 +55,7 @@ class Call:
         self.deadline = None if timeout is None else system.scheduler.clock.time() + timeout
         self.error: BaseException | None = None
         self._activity: Activity | None = None
-        self._children: set[Call] | None = None
+        self._begun: set[Callable[[], None]] | None = None
         self._timer: TimerHandle | None = None
 
     def begin(self, activity: Activity | None) -> None:
@@ -106,8 +107,8 @@ class Call:
             self.error = error
         if self._activity is not None:
             self._activity.cancel()
-        for child in list(self._children or ()):
-            child._stop(asyncio.CancelledError())
+        for end in list(self._begun or ()):
+            end()
 
     def wait(self, reply: Reply[Any]) -> Any:
         """The answer, for synchronous code; a caller that is interrupted ends the call."""
@@ -122,17 +123,18 @@ class Call:
         if not reply.done():
             self.cancel()
 
-    def adopt(self, child: Call, reply: Reply[Any]) -> None:
-        """A call made by a thread that works for this one: it cannot be interrupted, but what it waits for can.
+    def adopt(self, end: Callable[[], None], reply: Reply[Any]) -> None:
+        """Something begun on behalf of this call, over when ``reply`` is set: ``end`` ends it with this call.
 
-        Any thread.  If this call has been ended, the child is too.
+        So what a thread of this call waits for is ended, which cannot be interrupted itself. Any thread; ``end`` must
+        be quick. If this call has been ended, what it began is too.
         """
-        if self._children is None:
-            self._children = set()
-        self._children.add(child)
-        reply.add_done_callback(lambda _: self._children.discard(child))  # type: ignore[union-attr]
+        if self._begun is None:
+            self._begun = set()
+        self._begun.add(end)
+        reply.add_done_callback(lambda _: self._begun.discard(end))  # type: ignore[union-attr]
         if self.error is not None:
-            child.cancel()
+            end()
 
     def __repr__(self) -> str:
         return f"<Call {type(self.module).__name__}({', '.join(self.inputs)})>"

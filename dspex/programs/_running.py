@@ -64,7 +64,7 @@ def call_sync(module: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> Any
     call = Call(system, module, args, inputs, timeout)
     reply = cell.send(call) if cell is not None else system.request(call)
     if fiber is None and parent is not None:
-        parent.adopt(call, reply)
+        parent.adopt(call.cancel, reply)
     return call.wait(reply)
 
 
