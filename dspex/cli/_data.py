@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dspex.cli._console import console, emit_json, size, table
+from dspex.cli._errors import NoStoreError
 from dspex.cli._options import AsJson, Store_, Yes
 
 if TYPE_CHECKING:
     from dspex.store import Store
 
-__all__ = ["open_store", "register"]
+__all__ = ["find_store", "open_store", "register"]
 
 store = typer.Typer(no_args_is_help=True, help="Look after the store: runs, results, cache, crashes.")
 
@@ -25,22 +26,36 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 @contextmanager
 def open_store(location: str | None) -> Iterator[Store]:
-    """The store that the option, the environment or the project names.
+    """The store that the option, the environment or the project names.  It is never made here: one that was not named
+    on the command line and is not there yet is an empty one in memory.
 
     Raises:
+        NoStoreError: the command line names one that is not there.
         StoreError: it cannot be opened; the message says why.
     """
+    from dspex.store import Store
+
+    place = find_store(location)
+    if place.path is not None and not place.path.exists():
+        if location is not None:
+            raise NoStoreError(str(place.path))
+        place = Store(":memory:")
+    try:
+        place.database.ensure()
+        yield place
+    finally:
+        place.close()
+
+
+def find_store(location: str | None) -> Store:
+    """Where it is, or would be: nothing is opened before it is read."""
     from dspex.store import Store
     from dspex.system import SystemConfig
 
     if location is None:
         configured = SystemConfig.load().store
         location = configured if isinstance(configured, str) else None
-    opened = Store.open(location)
-    try:
-        yield opened
-    finally:
-        opened.close()
+    return Store(location)
 
 
 def age(text: str) -> float:
@@ -58,11 +73,15 @@ def size_(location: Store_ = None, as_json: AsJson = False) -> None:
     Example: dspex store size
     """
     with open_store(location) as opened:
-        taken = opened.size()
+        taken, there = opened.size(), not opened.database.memory
     if as_json:
-        emit_json({"bytes": taken.bytes, "free_bytes": taken.free_bytes, "rows": taken.rows})
+        figures = {"bytes": taken.bytes, "free_bytes": taken.free_bytes} if there else {"bytes": 0, "free_bytes": 0}
+        emit_json({**figures, "rows": taken.rows})
         return
     out = console()
+    if not there:
+        out.print("Nothing is stored here.")
+        return
     out.print(table(["kind", "rows"], sorted(taken.rows.items()), right=["rows"]))
     out.print(f"{size(taken.bytes)} in all, {size(taken.free_bytes)} of it unused (dspex store vacuum gives it back)")
 

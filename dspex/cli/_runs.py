@@ -14,6 +14,7 @@ from dspex.cli._console import Columns, ago, console, duration, emit_json, emit_
 from dspex.cli._data import open_store
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, connect
 from dspex.cli._work import optimize_run
+from dspex.control import Client, ControlError, NoSystemError, OperationError, choose, running
 from dspex.store import RunNotFoundError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ __all__ = ["register"]
 
 class RunFinishedError(DspexError):
     """The run has ended: nothing can be done with it any more."""
+
+
+class RunNotLivingError(DspexError):
+    """No running system has the run."""
 
 
 class RunNotResumableError(DspexError):
@@ -178,12 +183,35 @@ def compare(
 
 
 def _steer(op: str, run_id: str, name: str | None, socket: Any, timeout: float, as_json: bool, done: str) -> None:
-    with connect(name, socket, timeout) as client:
-        state = client.request(op, run=run_id)
+    if name is None and socket is None:
+        state = _wherever(op, run_id, timeout)
+    else:
+        with connect(name, socket, timeout) as client:
+            state = client.request(op, run=run_id)
     if as_json:
         emit_json(state)
     else:
         console().print(f"{run_id} {done}")
+
+
+def _wherever(op: str, run_id: str, timeout: float) -> Any:
+    """Ask every running system: one of them may have the run."""
+    systems = running()
+    if not systems:
+        choose()  # says how to start or name one
+    silent: ControlError | None = None
+    for system in systems:
+        try:
+            with Client(system.path, timeout) as client:
+                return client.request(op, run=run_id)
+        except OperationError as error:
+            if error.kind != "unknown_run":
+                raise
+        except ControlError as error:
+            silent = error
+    if silent is not None:
+        raise silent
+    raise RunNotLivingError(f"no run {run_id!r} in a running system: see `dspex runs`")
 
 
 @runs.command()
@@ -216,7 +244,13 @@ def resume(
         run = store.runs.get(run_id)
         alive = run is None or store.runs.is_alive(run)
     if run is None or alive:
-        _steer("run_resume", run_id, name, socket, timeout, as_json, "goes on")
+        try:
+            _steer("run_resume", run_id, name, socket, timeout, as_json, "goes on")
+        except (NoSystemError, RunNotLivingError) as error:
+            if name is not None or socket is not None:
+                raise
+            where = "in the store or in a running system" if run is None else f"in a running system: {run.owner} has it"
+            raise RunNotLivingError(f"no run {run_id!r} {where}") from error
         return
     if run.status in ("done", "cancelled"):
         raise RunFinishedError(f"run {run_id!r} is {run.status}: there is nothing to resume")

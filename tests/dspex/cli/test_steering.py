@@ -57,6 +57,31 @@ def test_a_run_is_paused_resumed_and_cancelled(mortal: Service) -> None:
     assert {run["id"] for run in mortal.json("runs", "compare", "live-1", "rag-1")["runs"]} == {"live-1", "rag-1"}
 
 
+def test_a_run_is_found_in_whichever_system_has_it(mortal: Service) -> None:
+    mortal.tell("optimize live-1")
+    other = [
+        sys.executable,
+        "-c",
+        "import dspex, sys\nwith dspex.System('other', store=False): print(), sys.stdin.read()",
+    ]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(other, cwd=ROOT, env=mortal.environ, stdin=pipe, stdout=pipe, text=True) as second:
+        assert second.stdout is not None
+        second.stdout.readline()
+        until(lambda: len(mortal.json("ps")), lambda count: count == 2)
+        assert mortal.dspex("runs", "pause", "live-1") == "live-1 is paused\n"
+        assert mortal.dspex("runs", "resume", "live-1") == "live-1 goes on\n"
+        assert "no run 'nope' in a running system" in mortal.dspex("runs", "cancel", "nope", code=1)
+        assert "no run 'live-1' lives in 'other'" in mortal.dspex("runs", "pause", "live-1", "-n", "other", code=1)
+        second.communicate("")
+
+
+def test_a_living_run_tells_how_far_it_is_to_who_lists_the_runs(mortal: Service) -> None:
+    mortal.tell("optimize live-2")
+    mortal.dspex("runs", "pause", "live-2")  # which is a sign of life, with its figures
+    until(lambda: {run["id"]: run["tokens"] for run in mortal.json("runs")}["live-2"])
+
+
 def test_an_input_that_kills_is_listed_shown_replayed_released_and_dropped(mortal: Service) -> None:
     assert mortal.dspex("quarantine") == "No input is quarantined.\n"
     mortal.tell("poison")

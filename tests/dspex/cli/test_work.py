@@ -152,6 +152,29 @@ def test_optimize_saves_a_better_program_and_its_run_can_be_shown(project: Proje
     assert "2" in evaluated
 
 
+LOOKING = ("runs", "crashes", "deadletters", "quarantine", "store size", "store vacuum", "doctor")
+
+
+@pytest.mark.parametrize("command", LOOKING)
+def test_who_looks_makes_no_store(project: Project, command: str) -> None:
+    before = sorted(project.directory.rglob("*"))
+    out, _ = project.dspex(*command.split())
+    assert out.startswith("No") or command in ("store vacuum", "doctor")
+    if command != "doctor":
+        missing = project.directory / "missing.db"
+        out, err = project.dspex(*command.split(), "--store", "./missing.db", code=2)
+        assert (out, err) == ("", f"dspex: there is no store at {missing}\n")
+    assert sorted(project.directory.rglob("*")) == before
+
+
+def test_a_run_that_is_nowhere_is_one_sentence(project: Project) -> None:
+    said = "dspex: no run 'nope' in the store; `dspex runs` lists those that are\n"
+    assert project.dspex("runs", "show", "nope", code=1)[1] == said
+    said = "dspex: no run 'nope' in the store or in a running system\n"
+    assert project.dspex("runs", "resume", "nope", code=1)[1] == said
+    assert "no dspex system is running" in project.dspex("runs", "pause", "nope", code=2)[1]
+
+
 def test_serve_answers_until_sigterm_and_then_ends_well(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
