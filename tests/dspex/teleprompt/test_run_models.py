@@ -53,7 +53,8 @@ def test_an_unusable_answer_is_asked_for_again_of_the_model_that_gave_it(system)
     assert Evaluate(devset=examples(3), metric=exact)(program).score == 100.0
     teaching = BootstrapFewShot(exact, teacher_settings={"lm": teacher}, max_labeled_demos=0)
     assert teaching.compile(Predict("question -> answer"), trainset=examples(2)).demos
-    assert own.asked and teacher.asked
+    assert own.asked
+    assert teacher.asked
     assert system.lm.asked == []
 
 
