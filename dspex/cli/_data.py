@@ -12,6 +12,7 @@ import typer
 
 from dspex.cli._console import console, emit_json, size, table
 from dspex.cli._errors import NoStoreError
+from dspex.cli._help import Command
 from dspex.cli._options import AsJson, Store_, Yes
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_store", "open_store", "register"]
 
-store = typer.Typer(no_args_is_help=True, help="Look after the store: runs, results, cache, crashes.")
+store = typer.Typer(no_args_is_help=True, help="Look after what is stored.")
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -66,7 +67,7 @@ def age(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-@store.command("size")
+@store.command("size", cls=Command)
 def size_(location: Store_ = None, as_json: AsJson = False) -> None:
     """How much is stored, by kind.
 
@@ -86,7 +87,7 @@ def size_(location: Store_ = None, as_json: AsJson = False) -> None:
     out.print(f"{size(taken.bytes)} in all, {size(taken.free_bytes)} of it unused (dspex store vacuum gives it back)")
 
 
-@store.command()
+@store.command(cls=Command)
 def vacuum(location: Store_ = None, as_json: AsJson = False) -> None:
     """Give unused space back to the disk.
 
@@ -100,7 +101,7 @@ def vacuum(location: Store_ = None, as_json: AsJson = False) -> None:
         console().print(f"{size(freed)} freed")
 
 
-@store.command()
+@store.command(cls=Command)
 def prune(
     older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="For example 30d or 12h.")],
     location: Store_ = None,
@@ -108,7 +109,9 @@ def prune(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what is older than AGE.  Unfinished runs stay.
+    """Delete what is older than AGE.
+
+    Unfinished runs stay.
 
     Example: dspex store prune --older-than 30d
     """
@@ -125,13 +128,15 @@ def prune(
     console().print(f"{gone.total} rows {'would be deleted' if dry_run else 'deleted'}")
 
 
-@store.command()
+@store.command(cls=Command)
 def export(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Where the JSON lines go.")],
     location: Store_ = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write everything as JSON lines, one row a line.
+    """Write everything as JSON lines.
+
+    One row a line.
 
     Example: dspex store export backup.jsonl
     """

@@ -19,6 +19,7 @@ from dspex._errors import DspexError
 from dspex._extras import how_to_install
 from dspex._packages import PACKAGES, explain_foreign
 from dspex.cli._console import console, emit_json
+from dspex.cli._help import add
 from dspex.cli._options import AsJson
 
 __all__ = ["Finding", "register"]
@@ -120,9 +121,11 @@ _LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _packages, _sett
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look whether everything is in order here: Python, packages, settings, store, sockets.  Changes nothing.
+    """Look whether all is in order here.
 
-    Exits with 1 if something is not.  Example: dspex doctor
+    Python, packages, settings, keys, store and sockets.  Changes nothing.  Exits with 1 if something is not in order.
+
+    Example: dspex doctor
     """
     findings: list[Finding] = []
     for look in _LOOKS:
@@ -144,13 +147,17 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def demo(
-    seconds: Annotated[float, typer.Option("--seconds", min=1.0, help="How long it is to run.")] = 60.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="SECONDS", min=1.0, help="How long it is to run.")
+    ] = 60.0,
     crashes: Annotated[bool, typer.Option("--crashes/--no-crashes", help="Crash something every few seconds.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Run a small system to look at from another terminal: programs under load, and a crash now and then.
+    """Run a small system to look at.
 
-    No model is needed.  Example: dspex demo & dspex tree --watch
+    From another terminal: programs under load, and a crash now and then.  No model is needed.
+
+    Example: dspex demo & dspex tree --watch
     """
     from dspex.cli._demo import run_demo
 
@@ -168,5 +175,4 @@ def demo(
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command()(doctor)
-    app.command()(demo)
+    add(app, doctor, demo)

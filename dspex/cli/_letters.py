@@ -9,6 +9,7 @@ import typer
 
 from dspex.cli._console import Columns, ago, console, emit_json, emit_list, fields
 from dspex.cli._data import open_store
+from dspex.cli._help import Command
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, Yes, connect
 from dspex.control import OperationError
 
@@ -26,7 +27,7 @@ def _all(context: typer.Context, location: Store_ = None, as_json: AsJson = Fals
         list_(location, False, as_json)
 
 
-@letters.command("list")
+@letters.command("list", cls=Command)
 def list_(
     location: Store_ = None,
     every: Annotated[bool, typer.Option("--all", help="Those that were replayed or dropped, too.")] = False,
@@ -59,7 +60,7 @@ def _find(store: Any, prefix: str) -> Any:
     return matching[0]
 
 
-@letters.command()
+@letters.command(cls=Command)
 def show(letter_id: LetterId, location: Store_ = None, as_json: AsJson = False) -> None:
     """One letter, with what it holds.
 
@@ -76,7 +77,7 @@ def show(letter_id: LetterId, location: Store_ = None, as_json: AsJson = False) 
     emit_json(letter["payload"])
 
 
-@letters.command()
+@letters.command(cls=Command)
 def replay(
     letter_id: LetterId,
     location: Store_ = None,
@@ -99,7 +100,7 @@ def replay(
         console().print(f"{letter.id[:12]} was replayed: {outcome}", markup=False)
 
 
-@letters.command()
+@letters.command(cls=Command)
 def drop(letter_id: LetterId, location: Store_ = None, yes: Yes = False, as_json: AsJson = False) -> None:
     """Give a letter up.
 

@@ -14,13 +14,14 @@ import typer
 from dspex.cli import _views as views
 from dspex.cli._console import Columns, ago, console, duration, emit_json, emit_list, table
 from dspex.cli._data import open_store
+from dspex.cli._help import add
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, connect
 from dspex.control import Client, ControlError, NoSystemError, choose, running
 
 __all__ = ["register"]
 
 OptionalPath = Annotated[
-    str | None, typer.Argument(metavar="[PATH]", help="A path of the tree; all of it by default.", show_default=False)
+    str | None, typer.Argument(metavar="PATH", help="A path of the tree; all of it by default.", show_default=False)
 ]
 
 _SORTS = ("rate", "mailbox", "busy", "handled", "restarts")
@@ -29,7 +30,9 @@ _SORTS = ("rate", "mailbox", "busy", "handled", "restarts")
 def ps(timeout: Timeout = 2.0, as_json: AsJson = False) -> None:
     """List the running systems of this user.
 
-    Exits with 2 when there is none.  Example: dspex ps
+    Exits with 2 when there is none.
+
+    Example: dspex ps
     """
     found = []
     for system in running():
@@ -59,7 +62,7 @@ def ps(timeout: Timeout = 2.0, as_json: AsJson = False) -> None:
 def tree(
     path: OptionalPath = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Draw it again every second, until Ctrl-C.")] = False,
-    depth: Annotated[int | None, typer.Option("--depth", "-d", min=0, help="Levels below PATH.")] = None,
+    depth: Annotated[int | None, typer.Option("--depth", "-d", metavar="N", min=0, help="Levels below PATH.")] = None,
     dot: Annotated[bool, typer.Option("--dot", help="Print Graphviz's language.")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print Mermaid's language.")] = False,
     what_if: Annotated[
@@ -70,9 +73,12 @@ def tree(
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Show the supervision tree, as its supervisors publish it: stuck actors are shown, not asked.
+    """Show the supervision tree.
 
-    Exits with 1 when something in it is not well.  Example: dspex tree dspex/programs --depth 2
+    It is what the supervisors publish: stuck actors are shown, not asked.  Exits with 1 when something in it is not
+    well.
+
+    Example: dspex tree dspex/programs --depth 2
     """
     with connect(name, socket, timeout) as client:
         if what_if:
@@ -128,16 +134,24 @@ def _watch(client: Client, path: str | None, depth: int | None) -> None:
 
 
 def top(
-    interval: Annotated[float, typer.Option("--interval", "-i", min=0.1, help="Seconds between two readings.")] = 1.0,
-    count: Annotated[int | None, typer.Option("--count", "-c", min=1, help="Stop after so many readings.")] = None,
-    lines: Annotated[int, typer.Option("--lines", "-l", min=1, help="How many actors to show.")] = 20,
-    sort: Annotated[str, typer.Option("--sort", help="rate, mailbox, busy, handled or restarts.")] = "rate",
+    interval: Annotated[
+        float, typer.Option("--interval", "-i", metavar="SECONDS", min=0.1, help="Seconds between two readings.")
+    ] = 1.0,
+    count: Annotated[
+        int | None, typer.Option("--count", "-c", metavar="N", min=1, help="Stop after so many readings.")
+    ] = None,
+    lines: Annotated[int, typer.Option("--lines", "-l", metavar="N", min=1, help="How many actors to show.")] = 20,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="ORDER", help="rate, mailbox, busy, handled or restarts.")
+    ] = "rate",
     name: Name = None,
     socket: Socket = None,
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Live counters: the busiest actors, messages a second, calls to language models, tokens and cost.
+    """Show live counters, the busiest first.
+
+    Of actors, messages a second, calls to language models, tokens and cost.
 
     Example: dspex top --sort mailbox
     """
@@ -173,7 +187,9 @@ def inspect(
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Show one actor: state, mailbox, what it is doing since when and where, its last crash.
+    """Show one actor, and what it is doing.
+
+    Its state, its mailbox, what it handles since when and where, its last crash.
 
     Example: dspex inspect dspex/programs/rag
     """
@@ -188,15 +204,20 @@ def inspect(
 def events(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     topic: Annotated[
-        list[str] | None, typer.Option("--topic", "-t", help="Only these topics and what is below them.")
+        list[str] | None,
+        typer.Option("--topic", "-t", metavar="TOPIC", help="Only these topics and what is below them."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many of the last events, without --follow.")] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="How many of the last events, without --follow.")
+    ] = 50,
     name: Name = None,
     socket: Socket = None,
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
-    """Show what happens: actors, supervisors, calls, cache, breakers, evaluations.
+    """Show what happens, or has happened.
+
+    To actors, supervisors, calls, cache, breakers, evaluations and runs.
 
     Example: dspex events --follow --topic supervisor
     """
@@ -224,7 +245,9 @@ def crashes(
     traceback: Annotated[bool, typer.Option("--traceback", help="With the newest traceback of each.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Crashes, grouped by where they happened.  From the running system, or from the store when none runs.
+    """List crashes by where they happened.
+
+    Of the running system, or from the store when none runs.
 
     Example: dspex crashes --traceback
     """
@@ -286,5 +309,4 @@ def _live_crashes(name: str | None, socket: Path | None, timeout: float) -> list
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (ps, tree, top, inspect, events, crashes):
-        app.command()(command)
+    add(app, ps, tree, top, inspect, events, crashes)

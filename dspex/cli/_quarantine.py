@@ -9,31 +9,34 @@ import typer
 
 from dspex.cli._console import Columns, ago, console, emit_json, emit_list, fields
 from dspex.cli._data import open_store
+from dspex.cli._help import Command
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, Yes, connect
 from dspex.control import Client, ControlError, running
 from dspex.quarantine import Quarantine
 
 __all__ = ["register"]
 
-quarantine = typer.Typer(invoke_without_command=True, help="Inputs that killed their workers, and are refused now.")
+quarantine = typer.Typer(invoke_without_command=True, help="Inputs that killed their workers.")
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="An input's key; its first characters do.")]
 
 
 @quarantine.callback()
 def _all(context: typer.Context, location: Store_ = None, as_json: AsJson = False) -> None:
-    """Inputs that killed their workers, and are refused now."""
+    """Inputs that killed their workers."""
     if context.invoked_subcommand is None:
         list_(location, False, as_json)
 
 
-@quarantine.command("list")
+@quarantine.command("list", cls=Command)
 def list_(
     location: Store_ = None,
     every: Annotated[bool, typer.Option("--all", help="Those that are only watched, or released, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The inputs that are set aside, the latest first.
+    """The inputs that are set aside.
+
+    The latest first.  Programs refuse them.
 
     Example: dspex quarantine list
     """
@@ -50,7 +53,7 @@ def list_(
     emit_list(found, columns, empty="No input is quarantined.", right=["kills"], as_json=as_json)
 
 
-@quarantine.command()
+@quarantine.command(cls=Command)
 def show(key: Key, location: Store_ = None, as_json: AsJson = False) -> None:
     """One input, with what it holds.
 
@@ -67,7 +70,7 @@ def show(key: Key, location: Store_ = None, as_json: AsJson = False) -> None:
     emit_json(found["payload"])
 
 
-@quarantine.command()
+@quarantine.command(cls=Command)
 def release(key: Key, location: Store_ = None, timeout: Timeout = 5.0, as_json: AsJson = False) -> None:
     """Let an input run again, counting from 0.
 
@@ -79,7 +82,7 @@ def release(key: Key, location: Store_ = None, timeout: Timeout = 5.0, as_json: 
     _done(found, "released", as_json)
 
 
-@quarantine.command()
+@quarantine.command(cls=Command)
 def drop(key: Key, location: Store_ = None, timeout: Timeout = 5.0, yes: Yes = False, as_json: AsJson = False) -> None:
     """Forget an input.
 
@@ -95,7 +98,7 @@ def drop(key: Key, location: Store_ = None, timeout: Timeout = 5.0, yes: Yes = F
     _done(found, "dropped", as_json)
 
 
-@quarantine.command()
+@quarantine.command(cls=Command)
 def replay(
     key: Key,
     location: Store_ = None,
@@ -104,7 +107,9 @@ def replay(
     timeout: Timeout = 30.0,
     as_json: AsJson = False,
 ) -> None:
-    """Give an input to its program once more, in the running system; if that goes well, it is forgotten.
+    """Give an input to its program once more.
+
+    In the running system.  If that goes well, it is forgotten.
 
     Example: dspex quarantine replay 3fa2
     """

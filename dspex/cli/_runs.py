@@ -12,6 +12,7 @@ import typer
 from dspex._errors import DspexError
 from dspex.cli._console import Columns, ago, console, duration, emit_json, emit_list, money, plural, score, table
 from dspex.cli._data import open_store
+from dspex.cli._help import Command
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, connect
 from dspex.cli._work import optimize_run
 from dspex.control import Client, ControlError, NoSystemError, OperationError, choose, running
@@ -35,23 +36,23 @@ class RunNotResumableError(DspexError):
     """How the run was begun is not known here."""
 
 
-runs = typer.Typer(invoke_without_command=True, help="List, look at, pause, resume, cancel and compare runs.")
+runs = typer.Typer(invoke_without_command=True, help="List, watch, pause and resume runs.")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
 
 @runs.callback()
 def _all(context: typer.Context, location: Store_ = None, as_json: AsJson = False) -> None:
-    """List, look at, pause, resume, cancel and compare runs."""
+    """List, watch, pause and resume runs."""
     if context.invoked_subcommand is None:
         _list(location, as_json, 50)
 
 
-@runs.command("list")
+@runs.command("list", cls=Command)
 def list_(
     location: Store_ = None,
     as_json: AsJson = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many, the newest first.")] = 50,
 ) -> None:
     """The runs in the store, the newest first.
 
@@ -112,9 +113,9 @@ def _get(store: Store, run_id: str) -> Run:
     return run
 
 
-@runs.command()
+@runs.command(cls=Command)
 def show(run_id: RunId, location: Store_ = None, as_json: AsJson = False) -> None:
-    """One run: its settings, and what its journal has.
+    """One run: settings, journal, failures.
 
     Example: dspex runs show rag-1
     """
@@ -152,13 +153,15 @@ def show(run_id: RunId, location: Store_ = None, as_json: AsJson = False) -> Non
         out.print("Its process has ended: `compile(..., run_id=...)` or `dspex runs resume` continues it.")
 
 
-@runs.command()
+@runs.command(cls=Command)
 def compare(
-    ids: Annotated[list[str], typer.Argument(metavar="RUN RUN...", help="Two or more runs.")],
+    ids: Annotated[list[str], typer.Argument(metavar="RUN", help="Two or more runs.")],
     location: Store_ = None,
     as_json: AsJson = False,
 ) -> None:
-    """Runs side by side: scores, cost, and the settings in which they differ.
+    """Runs side by side.
+
+    Their scores, what they cost, and the settings in which they differ.
 
     Example: dspex runs compare rag-1 rag-2
     """
@@ -214,18 +217,20 @@ def _wherever(op: str, run_id: str, timeout: float) -> Any:
     raise RunNotLivingError(f"no run {run_id!r} in a running system: see `dspex runs`")
 
 
-@runs.command()
+@runs.command(cls=Command)
 def pause(
     run_id: RunId, name: Name = None, socket: Socket = None, timeout: Timeout = 5.0, as_json: AsJson = False
 ) -> None:
-    """Let a living run begin nothing new until it is resumed.
+    """Let a run begin nothing new.
+
+    Until it is resumed.  What is at work ends, and counts.
 
     Example: dspex runs pause rag-1
     """
     _steer("run_pause", run_id, name, socket, timeout, as_json, "is paused")
 
 
-@runs.command()
+@runs.command(cls=Command)
 def resume(
     run_id: RunId,
     name: Name = None,
@@ -234,9 +239,10 @@ def resume(
     location: Store_ = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go on: a paused run at once, one whose process has ended in a process of its own, this one.
+    """Go on with a run.
 
-    The second needs a run that `dspex optimize` began. One that a script began is continued by that script.
+    With a paused one at once, where it lives; with one whose process has ended in this process.  The second needs a
+    run that `dspex optimize` began: one that a script began is continued by that script.
 
     Example: dspex runs resume rag-1
     """
@@ -264,11 +270,11 @@ def resume(
     optimize_run(command, run_id, location, as_json)
 
 
-@runs.command()
+@runs.command(cls=Command)
 def cancel(
     run_id: RunId, name: Name = None, socket: Socket = None, timeout: Timeout = 5.0, as_json: AsJson = False
 ) -> None:
-    """End a living run with the best program so far.
+    """End a run with the best so far.
 
     Example: dspex runs cancel rag-1
     """

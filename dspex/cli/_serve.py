@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dspex.cli._help import add
 from dspex.cli._options import Store_
 
 __all__ = ["register"]
@@ -14,10 +15,12 @@ __all__ = ["register"]
 
 def serve(
     programs: Annotated[
-        list[str], typer.Argument(metavar="[NAME=]MODULE:ATTRIBUTE...", help="Programs, or what makes them.")
+        list[str], typer.Argument(metavar="[NAME=]MODULE:ATTRIBUTE", help="Programs, or what makes them.")
     ],
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", "-p", metavar="PORT", min=0, max=65535, help="0 takes a free one.")
+    ] = 8000,
     model: Annotated[str | None, typer.Option("--model", metavar="PROVIDER/MODEL", help="The language model.")] = None,
     api_base: Annotated[
         str | None, typer.Option("--api-base", metavar="URL", help="An OpenAI-compatible endpoint.")
@@ -28,16 +31,22 @@ def serve(
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", min=0.01, help="How long a call may take.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", "-n", help="What `dspex ps` calls the system.")] = None,
-    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", metavar="NAME", help="What `dspex ps` calls the system.")
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+    ] = "info",
     store: Store_ = None,
 ) -> None:
-    """Serve programs over HTTP until Ctrl-C or SIGTERM: POST /NAME with the fields of the signature as JSON.
+    """Serve programs over HTTP.
+
+    Until Ctrl-C or SIGTERM.  POST /NAME takes the fields of the signature as JSON.
 
     With `Accept: text/event-stream` the answer streams.  /livez, /readyz and /openapi.json are there too.  A program's
     name is NAME, else the attribute's in small letters.
 
-    Example: dspex serve rag.program:RAG --model openai/gpt-4o-mini --port 8000
+    Example: dspex serve rag:RAG --model openai/gpt-4o-mini --port 8000
     """
     import dspex
     from dspex.cli._load import load_program
@@ -61,4 +70,4 @@ def serve(
 
 def register(app: typer.Typer) -> None:
     """Add this command."""
-    app.command()(serve)
+    add(app, serve)

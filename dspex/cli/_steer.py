@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dspex.cli._console import console, emit_json
+from dspex.cli._help import add
 from dspex.cli._options import AsJson, Name, Path_, Socket, Timeout, Yes, connect
 from dspex.control import Client
 
@@ -50,7 +51,9 @@ def restart(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stop an actor, or a subtree, and start it again by its supervisor.
+    """Stop and start an actor or a subtree.
+
+    Its supervisor starts it again.
 
     Example: dspex restart dspex/lm --yes
     """
@@ -65,7 +68,9 @@ def stop(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stop an actor, or a subtree, for good: its supervisor keeps it down.
+    """Stop an actor or a subtree for good.
+
+    Its supervisor keeps it down.
 
     Example: dspex stop dspex/programs/rag
     """
@@ -80,7 +85,9 @@ def suspend(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let an actor's mail wait until it is resumed.
+    """Let an actor's mail wait.
+
+    Until it is resumed.
 
     Example: dspex suspend dspex/programs/rag
     """
@@ -95,7 +102,7 @@ def resume(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a suspended actor take its mail again.
+    """Let a suspended actor take mail again.
 
     Example: dspex resume dspex/programs/rag
     """
@@ -111,7 +118,9 @@ def scale(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change the number of workers of a language-model pool or of an evaluation.
+    """Change the number of workers.
+
+    Of a pool of language models, of an evaluation, or of an optimization run.
 
     Example: dspex scale dspex/lm/pools/openai 8
     """
@@ -120,5 +129,4 @@ def scale(
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (restart, stop, suspend, resume, scale):
-        app.command()(command)
+    add(app, restart, stop, suspend, resume, scale)

@@ -14,6 +14,7 @@ import typer
 
 from dspex.cli._console import console, emit_json, errors
 from dspex.cli._errors import NoModelError
+from dspex.cli._help import Command, add
 from dspex.cli._load import LoadError, load_examples, load_metric, load_program
 from dspex.cli._options import AsJson, Store_
 
@@ -29,7 +30,7 @@ Inputs = Annotated[
 ]
 Model = Annotated[str | None, typer.Option("--model", metavar="PROVIDER/MODEL", help="The language model.")]
 Base = Annotated[str | None, typer.Option("--api-base", metavar="URL", help="An OpenAI-compatible endpoint.")]
-Width = Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Examples in flight.")]
+Width = Annotated[int | None, typer.Option("--workers", "-w", metavar="N", min=1, help="Examples in flight.")]
 Load = Annotated[Path | None, typer.Option("--load", metavar="FILE", help="Saved state to load into the program.")]
 
 # Arguments of `compile` that have options of their own, or none.
@@ -72,18 +73,24 @@ def evaluate(
     api_base: Base = None,
     load: Load = None,
     workers: Width = None,
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0.01, help="Seconds an example may take.")] = None,
-    max_errors: Annotated[int | None, typer.Option("--max-errors", min=1, help="Stop after so many.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", min=0.01, help="How long an example may take.")
+    ] = None,
+    max_errors: Annotated[
+        int | None, typer.Option("--max-errors", metavar="N", min=1, help="Stop after so many.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first rows.")] = None,
     csv: Annotated[
         Path | None, typer.Option("--save-csv", metavar="FILE", help="Where every row goes, with its score, as CSV.")
     ] = None,
     store: Store_ = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a program on every row of DATA and score its answers.  Exits with 1 if an example failed.
+    """Score a program on examples.
 
-    Example: dspex eval rag.program:RAG --metric answer_exact_match --data dev.jsonl --model openai/gpt-4o-mini
+    It is run on every row of the data, and the metric scores its answers.  Exits with 1 if an example failed.
+
+    Example: dspex eval rag:RAG -m answer_exact_match -d dev.jsonl
     """
     from dspex.evaluate import Evaluate
 
@@ -156,9 +163,12 @@ def optimize(
     store: Store_ = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a program better, and save it.  Killed at any time, the same command line goes on where it was.
+    """Make a program better, and save it.
 
-    Example: dspex optimize rag.program:RAG -m answer_exact_match -d train.jsonl -o better.json --run-id rag-1
+    Killed at any time, the same command line goes on where it was if it has a --run-id, and `dspex runs resume` does
+    in any case.
+
+    Example: dspex optimize rag:RAG -m rag:score -d train.jsonl -o better.json
     """
     request = {
         "program": program,
@@ -229,5 +239,5 @@ def optimize_run(request: Mapping[str, Any], run_id: str | None, store: str | No
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command("eval")(evaluate)
-    app.command()(optimize)
+    app.command("eval", cls=Command)(evaluate)
+    add(app, optimize)

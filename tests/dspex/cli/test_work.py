@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -214,19 +215,45 @@ def test_doctor_exits_with_one_when_something_is_wrong_and_names_it(project: Pro
     assert found["settings"] == "bad"
 
 
-@pytest.mark.parametrize("verb", sorted(_VERBS))
-def test_every_command_says_how_it_is_used_with_an_example(verb: str) -> None:
+def _page(*words: str, columns: int) -> str:
     from typer.testing import CliRunner
 
     from dspex.cli import app
 
-    result = CliRunner().invoke(app([verb]), [verb, "--help"])
+    result = CliRunner().invoke(
+        app(words[:1]), [*words, "--help"], terminal_width=columns, env={"COLUMNS": str(columns)}
+    )
     assert result.exit_code == 0
-    commands = [line.split()[0] for line in _listed(result.output)]
-    pages = [CliRunner().invoke(app([verb]), [verb, each, "--help"]).output for each in commands] or [result.output]
-    for page in pages:
-        assert f"dspex {verb}" in page.split("Example", 1)[-1], page
+    return result.output
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("verb", ["", *sorted(_VERBS)])
+def test_every_command_says_how_it_is_used_with_an_example(verb: str, columns: int) -> None:
+    own = _page(*verb.split(), columns=columns)
+    commands = [line.split()[0] for line in _listed(own)]
+    for line in _listed(own):
+        assert len(line.strip().split(maxsplit=1)[1]) <= 45
+        assert not line.endswith("..."), line  # no one's help is cut
+    for page in [_page(verb, each, columns=columns) for each in commands if verb] or [own] if verb else []:
+        (example,) = [line for line in page.splitlines() if "Example:" in line]
+        assert example.startswith(f"  Example: dspex {verb}"), page
+        assert len(example) <= 80
+        assert page.split("Example:")[1].splitlines()[1] == "", page  # the example is one line
         assert "--json" in page or verb == "serve"
+        assert not re.search(r"<[a-z]|[{}]", page), page  # types of Python, or braces
+
+
+@pytest.mark.parametrize("verb", sorted(_VERBS))
+def test_every_option_and_argument_has_words(verb: str) -> None:
+    from typer.main import get_command
+
+    from dspex.cli import app
+
+    whole: Any = get_command(app([verb]))
+    command = whole if whole.name == verb else whole.commands[verb]
+    for each in getattr(command, "commands", {verb: command}).values():
+        assert all(parameter.help for parameter in each.params), each.name
 
 
 def _listed(page: str) -> list[str]:
