@@ -40,6 +40,26 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
+def test_every_page_is_linked_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [label(path) for path in DOCUMENTS[1:] if f"]({label(path)})" not in text] == []
+
+
+def test_the_tree_in_the_design_is_that_of_a_system(tmp_path: Path) -> None:
+    from dspex import System
+    from supervision import tree
+
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8").split("\n## The tree\n")[1].split("\n## ")[0]
+    drawn = re.findall(r"^ {4}([| ]*)[+`]- (\w+)", text, flags=re.M)
+    with System("drawn", store=f"sqlite:///{tmp_path / 'store.db'}", control_socket=tmp_path / "socket") as system:
+        root = tree(system.root)
+    shown = []
+    for child in root["children"]:
+        shown.append(("", child["id"]))
+        shown += [("|  ", inner["id"]) for inner in child.get("children", ())]
+    assert drawn == shown
+
+
 @pytest.mark.parametrize("path", WITH_CODE)
 def test_the_python_of_a_document_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
     """What calls itself OpenAI is a server on this machine that answers in the form asked for."""

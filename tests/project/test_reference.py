@@ -38,6 +38,18 @@ def test_every_public_name_has_a_section(tmp_path: Path) -> None:
     assert missing == []
 
 
+def test_a_package_that_needs_what_is_not_installed_is_named_and_the_others_are_written(tmp_path: Path) -> None:
+    without = "import runpy, sys; sys.modules['pytest'] = None; del sys.argv[0]; "
+    without += "runpy.run_path(sys.argv[0], None, '__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", without, GENERATOR, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no page for actors.testing: it needs pytest" in done.stdout
+    assert (tmp_path / "dspex.md").exists()
+    assert not (tmp_path / "actors.testing.md").exists()
+
+
 def test_every_package_with_public_names_has_a_page() -> None:
     """But for those that come with an extra, the CLI, and what is public only within its package's parent."""
     inner = {"dspex.cli", "dspex.lm.wire", "dspex.serve", "dspex.streaming", "dspex.teleprompt.proposer"}
