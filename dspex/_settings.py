@@ -213,6 +213,15 @@ settings = Settings()
 """The one process-wide state of the package: a base mapping that is replaced as a whole, never changed."""
 
 
+def error_limit(own: int | None) -> int | None:
+    """After how many failing examples an evaluation ends: as it says itself, else as `max_errors` was set to. None: it
+    has no limit, which is what it has until somebody sets one."""
+    chosen: int = settings.max_errors
+    if own is not None:
+        return own
+    return None if chosen == DEFAULTS["max_errors"] else chosen
+
+
 def configure(**changes: Any) -> None:
     """Set for the whole process, from any thread or task. See `Settings.configure`."""
     settings.configure(**changes)

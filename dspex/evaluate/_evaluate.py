@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from dspex._settings import DEFAULTS, settings
+from dspex._settings import error_limit, settings
 from dspex.callbacks import Watch, active_callbacks
 from dspex.predict import Module
 
@@ -192,7 +192,7 @@ class Evaluate:
             DevsetSource(rows, self._job_maker(program, metric, processes)),
             width=settings.num_threads if width is None else width,
             policy=self.policy,
-            max_errors=self._error_limit(),
+            max_errors=error_limit(self.max_errors),
             failure_score=self.failure_score,
             metric_name=name,
             program_name=_name_of(program),
@@ -213,12 +213,6 @@ class Evaluate:
             return Job(target, inputs_of(example), example, metric, changes, False, timeout, processes)
 
         return make
-
-    def _error_limit(self) -> int | None:
-        if self.max_errors is not None:
-            return self.max_errors
-        chosen: int | None = settings.max_errors
-        return None if chosen == DEFAULTS["max_errors"] else chosen
 
     def _watched(self, program: Any, metadata: Mapping[str, Any] | None) -> Watch:
         inputs = {"program": program, "metric": self.metric, "devset": self.devset, **(metadata or {})}

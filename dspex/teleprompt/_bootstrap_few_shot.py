@@ -38,16 +38,22 @@ class BootstrapFewShot(Teleprompter):
         self.max_labeled_demos = max_labeled_demos
         self.max_rounds = max_rounds
         self.metric_threshold = metric_threshold
-        self.policy = DemoPolicy(
-            max_bootstrapped_demos, max_labeled_demos, max_rounds, metric_threshold, self.max_errors
+        self.policy  # noqa: B018  wrong numbers are refused here and now
+
+    @property
+    def policy(self) -> DemoPolicy:
+        """How it draws demonstrations, by its attributes as they are now."""
+        return DemoPolicy(
+            self.max_bootstrapped_demos, self.max_labeled_demos, self.max_rounds, self.metric_threshold, self.max_errors
         )
 
     def compile(self, student: Any, *, teacher: Any = None, trainset: Any, **options: Any) -> Any:
         return self._compile(student, teacher=teacher, trainset=trainset, **options)
 
     def search(self, task: Task) -> Search[Found]:
-        teacher = teacher_candidate(task, self.policy)
-        found = yield from successes(task, teacher, range(len(task.trainset)), self.policy)
+        policy = self.policy
+        teacher = teacher_candidate(task, policy)
+        found = yield from successes(task, teacher, range(len(task.trainset)), policy)
         yield from decide("bootstrapped", examples=[traced.index for traced in found])
         student = task.student.candidate.without_demos()
-        return Found(compose(task, student, found, self.policy, random.Random(0)))
+        return Found(compose(task, student, found, policy, random.Random(0)))

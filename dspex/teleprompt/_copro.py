@@ -7,14 +7,17 @@ better ones. With several predictors, each is improved in turn while the others 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from ._candidate import Candidate
 from ._requests import Found, Prompt, Ranked, Search, decide, evaluate, fork, propose, rank
 from ._task import Task
 from ._teleprompter import Teleprompter
 from .proposer._grounded import bare
+
+_log = logging.getLogger("dspex.teleprompt")
 
 _FIRST = Prompt(
     "VaryInstruction",
@@ -39,8 +42,11 @@ class COPRO(Teleprompter):
     """``depth`` rounds of ``breadth`` instructions for each predictor, judged on the trainset; the best stay.
 
     ``prompt_model`` writes them at ``init_temperature``. With ``track_stats`` the result's ``candidate_programs``
-    lists every judged program. Output prefixes are not touched: the adapters of today do not show them.
+    lists every judged program. Output prefixes are not touched: the adapters of today do not show them. Arguments
+    that it does not know are DSPy's of old, and change nothing.
     """
+
+    needs_metric: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -53,7 +59,10 @@ class COPRO(Teleprompter):
         num_threads: int | None = None,
         max_errors: int | None = None,
         stop_at_score: float | None = None,
+        **_kwargs: Any,
     ) -> None:
+        if _kwargs:
+            _log.warning("COPRO does nothing with %s", ", ".join(sorted(_kwargs)))
         if breadth < 2:
             raise ValueError("breadth must be 2 or more: the present instruction and at least one other")
         if depth < 1:
@@ -100,7 +109,7 @@ class COPRO(Teleprompter):
         written = yield from fork(
             [self._write(_FIRST, {"present_instruction": present}, n) for n in range(1, self.breadth)]
         )
-        return _different([present, *written])
+        return tuple(dict.fromkeys([present, *_different(written)]))  # the present one, even if it says nothing
 
     def _next(self, name: str, attempts: Mapping[str, float], depth: int) -> Search[tuple[str, ...]]:
         shown = sorted(attempts.items(), key=lambda pair: pair[1])[-self.breadth :]

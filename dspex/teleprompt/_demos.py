@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ._arguments import at_least
 from ._candidate import Candidate, Demo
 from ._errors import BootstrapError
 from ._requests import Search, Traced, bootstrap
@@ -30,6 +31,10 @@ class DemoPolicy:
     max_rounds: int = 1
     metric_threshold: float | None = None
     max_errors: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least(0, max_bootstrapped_demos=self.max_bootstrapped, max_labeled_demos=self.max_labeled)
+        at_least(1, max_rounds=self.max_rounds)
 
     def accepts(self, traced: Traced) -> bool:
         if traced.score is None:

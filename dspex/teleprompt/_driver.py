@@ -47,17 +47,31 @@ class _Thread:
     request: Evaluate | Bootstrap | Propose | Fork | None = None
     keys: tuple[str, ...] = ()
     missing: int = 0
+    errors: int = 0
     answers: list[Any] = field(default_factory=list)
 
 
 class Driver(Generic[T]):
-    """One run of one search. Create it, `start` it, then `take` and `settle` until it `is_done`."""
+    """One run of one search. Create it, `start` it, then `take` and `settle` until it `is_done`.
 
-    def __init__(self, search: Search[T], task: Task, journal: Journal, *, stop_at_score: float | None = None) -> None:
+    What the search raises ends it, and is its ``error``. A candidate with ``max_errors`` failing examples or more in
+    one evaluation ends it too, as ``stopped`` "max_errors", and ``failure`` is the last one; None: no limit.
+    """
+
+    def __init__(
+        self,
+        search: Search[T],
+        task: Task,
+        journal: Journal,
+        *,
+        stop_at_score: float | None = None,
+        max_errors: int | None = None,
+    ) -> None:
         self._root = _Thread("", search)
         self._task = task
         self._journal = journal
         self._stop_at_score = stop_at_score
+        self._max_errors = max_errors
         self._known: dict[str, Any] = {entry.key: entry.payload for entry in journal.replay()}
         self._ready: deque[Unit] = deque()
         self._waiting: dict[str, list[_Thread]] = {}
@@ -65,6 +79,8 @@ class Driver(Generic[T]):
         self._result: T | None = None
         self.is_done = False
         self.stopped: str | None = None
+        self.error: Exception | None = None
+        self.failure = ""
         self.ranked: list[Ranked] = []
         self.done = 0
         self.reused = 0
@@ -91,7 +107,10 @@ class Driver(Generic[T]):
         self._journal.append(unit.kind, unit.key, value)
         self._known[unit.key] = value
         self.done += 1
-        for thread in self._waiting.pop(unit.key, ()):
+        waiting = self._waiting.pop(unit.key, ())
+        for thread in waiting:
+            self._count(thread, value)
+        for thread in waiting:
             thread.missing -= 1
             if not thread.missing:
                 self._runnable.append((thread, self._answer(thread)))
@@ -134,8 +153,29 @@ class Driver(Generic[T]):
                 request = thread.search.send(answer)
             except StopIteration as end:
                 self._finished(thread, end.value)
+            except Exception as error:  # noqa: BLE001  the algorithm's own error is what its caller is to get
+                self._fail(error)
             else:
-                self._asked(thread, request)
+                self._obey(thread, request)
+
+    def _obey(self, thread: _Thread, request: Request) -> None:
+        try:
+            self._asked(thread, request)
+        except (JournalMismatchError, LookupError, TypeError, ValueError) as error:  # it asked for what cannot be
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        self.stop("failed")
+
+    def _count(self, thread: _Thread, value: Mapping[str, Any]) -> None:
+        """One more failure in the evaluation that this thread waits for, if this is one."""
+        if not value.get("failed") or not isinstance(thread.request, Evaluate) or self.is_done:
+            return
+        thread.errors += 1
+        self.failure = f"{value['failed']}: {value.get('error', '')}"
+        if self._max_errors is not None and thread.errors >= max(1, self._max_errors):
+            self.stop("max_errors")
 
     def _finished(self, thread: _Thread, value: Any) -> None:
         if thread.parent is None:
@@ -169,8 +209,10 @@ class Driver(Generic[T]):
                 self._record(kind, path, dict(payload))
                 self.phase = kind
                 self._runnable.append((thread, None))
-            case _:
+            case Evaluate() | Bootstrap() | Propose():
                 self._need(thread, request)
+            case _:
+                raise TypeError(f"a search yields requests (`yield from evaluate(...)`), not {request!r}")
 
     def _need(self, thread: _Thread, request: Evaluate | Bootstrap | Propose) -> None:
         units = self._units(request)
@@ -178,7 +220,11 @@ class Driver(Generic[T]):
         fresh = {unit.key: unit for unit in units if unit.key not in self._known}
         self.asked += len(fresh.keys() - self._waiting.keys())
         self.reused += len({unit.key for unit in units}) - len(fresh)
-        thread.missing = len(fresh)
+        thread.missing, thread.errors = len(fresh), 0
+        for key in {unit.key: None for unit in units if unit.key not in fresh}:
+            self._count(thread, self._known[key])
+        if self.is_done:
+            return
         for key, unit in fresh.items():
             if key not in self._waiting:
                 self._waiting[key] = []

@@ -9,6 +9,7 @@ from typing import Any
 from dspex.predict import Module
 
 from ._candidate import content_key, to_json_value
+from ._teleprompter import parameters_of
 
 
 class Ensemble:
@@ -39,6 +40,10 @@ class Ensemble:
         if self.size is not None and self.size > len(programs):
             raise ValueError(f"size is {self.size}, but there are only {len(programs)} programs")
         return EnsembledProgram(programs, self.reduce_fn, self.size, self.deterministic)
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's arguments: the class called with them gives an equal optimizer."""
+        return parameters_of(self)
 
 
 class EnsembledProgram(Module):

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dspex.evaluate._evaluate import inputs_of
 from dspex.predict import Module
 
+from ._arguments import at_least, inputs_are_marked, the_examples, the_program
 from ._bootstrap_few_shot import BootstrapFewShot
+from ._teleprompter import parameters_of
 
 
 class KNNFewShot:
@@ -23,19 +26,27 @@ class KNNFewShot:
     def __init__(
         self, k: int, trainset: Sequence[Any], vectorizer: Callable[[list[str]], Any], **few_shot_bootstrap_args: Any
     ) -> None:
-        if k < 1:
-            raise ValueError("k must be 1 or more")
-        if not trainset:
+        at_least(1, k=k)
+        examples = the_examples(trainset, "trainset")
+        if not examples:
             raise ValueError("the trainset is empty: there is nothing to be near to")
+        inputs_are_marked(examples, "trainset")
+        BootstrapFewShot(**few_shot_bootstrap_args)  # what it does not take is refused here, not at the first call
         self.k = k
-        self.trainset = list(trainset)
+        self.trainset = examples
         self.vectorizer = vectorizer
         self.few_shot_bootstrap_args = few_shot_bootstrap_args
 
     def compile(self, student: Module, *, teacher: Module | None = None) -> Module:
         """The program; the student itself is not changed."""
+        student = the_program(student, "student")
+        teacher = None if teacher is None else the_program(teacher, "teacher")
         nearest = _Nearest(self.k, self.trainset, self.vectorizer)
         return NearestFewShot(student.reset_copy(), teacher, nearest, self.few_shot_bootstrap_args)
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's arguments: the class called with them gives an equal optimizer."""
+        return parameters_of(self)
 
 
 class NearestFewShot(Module):
@@ -68,7 +79,7 @@ class _Nearest:
     def __call__(self, inputs: dict[str, Any]) -> list[Any]:
         """The ``k`` nearest, the nearest first; of equally near ones the earlier. Blocks while it embeds."""
         if self._vectors is None:
-            self._vectors = self._embedded([dict(example.inputs().items()) for example in self._trainset])
+            self._vectors = self._embedded([dict(inputs_of(example)) for example in self._trainset])
         (query,) = self._embedded([inputs])
         likeness = [sum(a * b for a, b in zip(query, vector, strict=True)) for vector in self._vectors]
         order = sorted(range(len(likeness)), key=lambda index: -likeness[index])

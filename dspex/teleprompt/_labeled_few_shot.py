@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, ClassVar
 
+from ._arguments import at_least
 from ._demos import labeled
 from ._requests import Found, Search, decide
 from ._task import Task
@@ -14,7 +15,10 @@ from ._teleprompter import Teleprompter
 class LabeledFewShot(Teleprompter):
     """Give every predictor ``k`` labelled examples as demonstrations, drawn with a fixed seed. Calls no model."""
 
+    runs_examples: ClassVar[bool] = False
+
     def __init__(self, k: int = 16) -> None:
+        at_least(0, k=k)
         super().__init__()
         self.k = k
 

@@ -11,18 +11,20 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+from ._arguments import at_least
 from ._candidate import Candidate
 from ._demos import DemoPolicy, demo_set
 from ._requests import Found, Ranked, Search, decide, evaluate, fork, rank
 from ._task import Task
 from ._teleprompter import Teleprompter
-from ._tpe import OptunaSearch, Point, TreeParzen
+from ._tpe import OptunaSearch, Point, TreeParzen, import_optuna
 from ._tpe import Search as PointSearch
 from .proposer import GroundedProposer, Grounding
 
 Auto = Literal["light", "medium", "heavy"]
+_METHODS = ("tpe", "optuna")
 
 _SIZES: Mapping[Auto, tuple[int, int]] = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}
 _MINIBATCH_FROM = 50  # validation examples from which an automatic run uses minibatches
@@ -50,6 +52,8 @@ class MIPROv2(Teleprompter):
     ``concurrent_trials`` proposals are made and judged at a time; more than one uses wide evaluations better and the
     search's knowledge a little worse.
     """
+
+    needs_metric: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -80,8 +84,10 @@ class MIPROv2(Teleprompter):
             raise ValueError("auto chooses num_candidates itself: give one of them, not both")
         if auto is None and num_candidates is None:
             raise ValueError("without auto, num_candidates is needed")
-        if concurrent_trials < 1:
-            raise ValueError("concurrent_trials must be 1 or more")
+        if search not in _METHODS:
+            raise ValueError(f"search must be one of {', '.join(_METHODS)}, not {search!r}")
+        at_least(1, concurrent_trials=concurrent_trials, num_candidates=num_candidates)
+        at_least(0, max_bootstrapped_demos=max_bootstrapped_demos, max_labeled_demos=max_labeled_demos)
         super().__init__(
             metric=metric, teacher_settings=teacher_settings, num_workers=num_threads, max_errors=max_errors,
             stop_at_score=stop_at_score, prompt_model=prompt_model, task_model=task_model, log_dir=log_dir,
@@ -141,8 +147,19 @@ class MIPROv2(Teleprompter):
         }
         return self._compile(student, teacher=teacher, trainset=trainset, valset=valset, arguments=arguments, **options)
 
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "search": self.method}
+    def get_params(self) -> dict[str, Any]:
+        return {**super().get_params(), "search": self.method}
+
+    def check(self, task: Task, **arguments: Any) -> None:
+        super().check(task)
+        given = {name: value for name, value in arguments.items() if value is not None}
+        at_least(1, minibatch_size=given.get("minibatch_size"), minibatch_full_eval_steps=given.get("full_eval_steps"))
+        at_least(1, view_data_batch_size=given.get("grounding", {}).get("view_data_batch_size"))
+        bootstrapped, labeled = self._demos(given.get("max_bootstrapped_demos"), given.get("max_labeled_demos"))
+        at_least(0, max_bootstrapped_demos=bootstrapped, max_labeled_demos=labeled)
+        self._plan(task, False, given.get("num_trials"), True, 1)
+        if self.method == "optuna":
+            import_optuna()
 
     def divide(self, trainset: Sequence[Any], valset: Sequence[Any] | None) -> tuple[list[Any], list[Any]]:
         """The training and the validation examples of a run."""
@@ -173,8 +190,7 @@ class MIPROv2(Teleprompter):
         full_eval_steps: int = 5,
         grounding: Mapping[str, Any] | None = None,
     ) -> Search[Found]:
-        bootstrapped = self.max_bootstrapped_demos if max_bootstrapped_demos is None else max_bootstrapped_demos
-        labeled = self.max_labeled_demos if max_labeled_demos is None else max_labeled_demos
+        bootstrapped, labeled = self._demos(max_bootstrapped_demos, max_labeled_demos)
         seed = self.seed if seed is None else seed
         zero_shot = bootstrapped == 0 and labeled == 0
         plan = self._plan(task, zero_shot, num_trials, minibatch, minibatch_size)
@@ -194,6 +210,13 @@ class MIPROv2(Teleprompter):
 
         return (
             yield from self._choose(task, plan, [] if zero_shot else demo_sets, instructions, seed, full_eval_steps)
+        )
+
+    def _demos(self, max_bootstrapped: int | None, max_labeled: int | None) -> tuple[int, int]:
+        """How many demonstrations at most, bootstrapped and labelled: as `compile` says, else as the optimizer."""
+        return (
+            self.max_bootstrapped_demos if max_bootstrapped is None else max_bootstrapped,
+            self.max_labeled_demos if max_labeled is None else max_labeled,
         )
 
     # step 1

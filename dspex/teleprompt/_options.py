@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ._arguments import at_least
+
 if TYPE_CHECKING:
     from dspex.store import Store
 
@@ -17,6 +19,8 @@ PATIENCE = 600.0
 class RunOptions:
     """How a run is carried out; none of it changes what the run finds, but for the limits, which end it early.
 
+    ``max_errors`` failing examples in one evaluation of a candidate stop the run with `RunPausedError`; None: as many
+    as the optimizer says, else `settings.max_errors` if it was set, else no limit.
     ``timeout`` bounds each example (seconds). ``budget_usd``, ``budget_tokens``, ``max_seconds`` and
     ``stop_at_score`` (percent) end the run with the best program so far; money and tokens count over all resumptions.
     ``patience``: how long an outage is waited out. ``store=False`` keeps no journal. ``display_progress`` shows on
@@ -26,6 +30,7 @@ class RunOptions:
 
     run_id: str | None = None
     num_workers: int | None = None
+    max_errors: int | None = None
     timeout: float | None = None
     max_retries: int = 2
     quarantine_after: int = 2
@@ -38,6 +43,17 @@ class RunOptions:
     store: Store | bool | None = None
     command: Mapping[str, Any] | None = None
     display_progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.run_id is not None and not isinstance(self.run_id, str):
+            raise TypeError(f"run_id must be a text, not {self.run_id!r}")
+        if self.run_id == "":
+            raise ValueError("run_id is empty: give the run a name, or None to have one made")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ValueError("timeout must be more than 0 seconds, or None for no limit")
+        at_least(1, num_workers=self.num_workers, quarantine_after=self.quarantine_after)
+        at_least(0, max_retries=self.max_retries, patience=self.patience, max_errors=self.max_errors)
+        at_least(0, budget_usd=self.budget_usd, budget_tokens=self.budget_tokens, max_seconds=self.max_seconds)
 
 
 @dataclass(frozen=True, slots=True)

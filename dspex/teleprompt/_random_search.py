@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+from ._arguments import at_least
 from ._demos import DemoPolicy, demo_set
 from ._requests import Found, Ranked, Search, evaluate, fork, rank
 from ._task import Task
@@ -20,6 +21,8 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
     ``candidate_programs`` lists all of them, best first.
     """
 
+    needs_metric: ClassVar[bool] = True
+
     def __init__(
         self,
         metric: Callable[..., Any],
@@ -33,6 +36,7 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
         stop_at_score: float | None = None,
         metric_threshold: float | None = None,
     ) -> None:
+        at_least(0, num_candidate_programs=num_candidate_programs)
         super().__init__(
             metric=metric, teacher_settings=teacher_settings, num_workers=num_threads, max_errors=max_errors,
             stop_at_score=stop_at_score,
@@ -42,8 +46,13 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
         self.max_labeled_demos = max_labeled_demos
         self.max_rounds = max_rounds
         self.metric_threshold = metric_threshold
-        self.policy = DemoPolicy(
-            max_bootstrapped_demos, max_labeled_demos, max_rounds, metric_threshold, self.max_errors
+        self.policy  # noqa: B018  wrong numbers are refused here and now
+
+    @property
+    def policy(self) -> DemoPolicy:
+        """How it draws demonstrations, by its attributes as they are now."""
+        return DemoPolicy(
+            self.max_bootstrapped_demos, self.max_labeled_demos, self.max_rounds, self.metric_threshold, self.max_errors
         )
 
     def compile(
@@ -61,13 +70,20 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
         arguments = {"restrict": None if restrict is None else list(restrict), "labeled_sample": labeled_sample}
         return self._compile(student, teacher=teacher, trainset=trainset, valset=valset, arguments=arguments, **options)
 
+    def check(self, task: Task, **arguments: Any) -> None:
+        super().check(task)
+        restrict = arguments.get("restrict")
+        if restrict is not None and not self._seeds(restrict):
+            raise ValueError(f"restrict={restrict} leaves no seed from -3 to {self.num_candidate_programs - 1} to try")
+
+    def _seeds(self, restrict: Sequence[int] | None) -> list[int]:
+        return [seed for seed in range(-3, self.num_candidate_programs) if restrict is None or seed in restrict]
+
     def search(
         self, task: Task, *, restrict: Sequence[int] | None = None, labeled_sample: bool = True
     ) -> Search[Found]:
-        seeds = range(-3, self.num_candidate_programs)
-        chosen = [seed for seed in seeds if restrict is None or seed in restrict]
-        attempts = [self._attempt(task, seed, labeled_sample) for seed in chosen]
-        if self.stop_at_score is None:
+        attempts = [self._attempt(task, seed, labeled_sample) for seed in self._seeds(restrict)]
+        if task.stop_at_score is None:
             return Found.among((yield from fork(attempts)))
         ranked: list[Ranked] = []
         for attempt in attempts:

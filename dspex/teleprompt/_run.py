@@ -7,21 +7,23 @@ import logging
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from actors import ActorDeadError, Reply, Timeout
 from actors.runtime import current_fiber
-from dspex._settings import settings
+from dspex._settings import error_limit, settings
 from dspex.evaluate._evaluation import Crew
 from dspex.evaluate._failures import FailureKind
 from dspex.evaluate._ledger import Ledger, RetryPolicy
 from dspex.evaluate._listener import Listener
 from dspex.evaluate._progress import Progress
+from dspex.evaluate._source import EvaluationEndedError
 from dspex.predict import Module
 
+from ._arguments import inputs_are_marked
 from ._candidate import to_json_value
 from ._driver import Driver
 from ._errors import RunPausedError, TeleprompterError
@@ -36,6 +38,7 @@ from ._run_news import RunNews
 from ._task import Record, Task
 
 if TYPE_CHECKING:
+    from actors import ActorRef
     from dspex.store import NewRun, Store
     from dspex.system import System
 
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _REDRAW = 0.2  # seconds between two looks at the progress while waiting
+_AT_ONCE = 5.0  # seconds within which a run that is interrupted is to be closed
 
 _GLANCE = 1.0  # seconds within which the progress must be told, or it is not shown
 
@@ -59,10 +63,13 @@ _log = logging.getLogger("dspex.teleprompt")
 
 
 class OptimizationRun:
-    """A run under way. ``result()`` waits for the program; ``await`` does too, on any event loop.
+    """A run: from ``begin()`` on it is under way. ``result()`` waits for the program; ``await`` does too, on any
+    event loop.
 
-    `pause`, `resume` and `cancel` may be called from any thread. An interrupt (Ctrl-C) of ``result()`` leaves the
-    run paused: its journal has all that is done, and its ``run_id`` resumes it.
+    `pause`, `resume` and `cancel` may be called from any thread. An interrupt (Ctrl-C) of ``result()``, or a cancelled
+    ``await``, leaves the run paused and closed: its journal has all that is done, and its ``run_id`` resumes it.
+
+    Raises `ValueError` if the optimizer cannot work with what it is given: then nothing is kept of the run.
     """
 
     def __init__(
@@ -82,26 +89,27 @@ class OptimizationRun:
         self._system = system
         self._student = student
         self._log_dir = teleprompter.log_dir
+        self._teleprompter = teleprompter
         train, val = teleprompter.divide(trainset, valset)
-        task = Task(
+        stop_at = self.options.stop_at_score
+        self._task = task = Task(
             describe(student),
             tuple(map(Record.of, train)),
             tuple(map(Record.of, val)),
             None if teacher is None else describe(teacher),
+            teleprompter.stop_at_score if stop_at is None else stop_at,
         )
         _check_alike(task)
+        self._arguments = dict(arguments or {})
+        teleprompter.check(task, **self._arguments)
+        if teleprompter.runs_examples:
+            inputs_are_marked(train, "trainset")
+            inputs_are_marked(val, "valset")
+        self._search = teleprompter.search(task, **self._arguments)
+        if not isinstance(self._search, Generator):
+            raise TypeError(f"{self.kind}.search must be a generator of requests, not a {type(self._search).__name__}")
         self.run_id = self.options.run_id or f"{self.kind.lower()}-{uuid.uuid4().hex[:10]}"
-        arguments = dict(arguments or {})
-        self._stored = self._begin(teleprompter, task, arguments)
-        journal: Journal = MemoryJournal() if self._stored is None else self._stored.journal
-        stop_at = self.options.stop_at_score
-        self._driver: Driver[Found] = Driver(
-            teleprompter.search(task, **arguments),
-            task,
-            journal,
-            stop_at_score=teleprompter.stop_at_score if stop_at is None else stop_at,
-        )
-        executor = Executor(
+        self._executor = Executor(
             student,
             teacher,
             train,
@@ -112,24 +120,75 @@ class OptimizationRun:
             teleprompter.task_model,
             self.options.timeout,
         )
-        self._source = RunSource(self._driver, executor, None if self._stored is None else self._stored.durable)
         self._program: Reply[Module] = Reply()
+        self._closed: Reply[None] = Reply()
+        self._stored: StoredRun | None = None
+        self._crew: Crew | None = None
+        self.told_to_end: str | None = None
         self._progress = Progress(0, system.scheduler.clock.time())
-        self._spent_before = (0, 0.0) if self._stored is None else self._stored.spent
-        system.runs[self.run_id] = self
-        self._news = RunNews(system, self.run_id, self.kind, type(student).__name__, Listener(self.options.on_event))
-        self._news.started(len(train) + len(val))
-        self._crew = self._launch(teleprompter)
-        self._crew.ended.add_done_callback(self._ended)
+        self._spent_before: tuple[int, float] = (0, 0.0)
 
     # -- beginning
 
-    def _begin(self, teleprompter: Teleprompter, task: Task, arguments: Mapping[str, Any]) -> StoredRun | None:
-        """The run in the store, new or taken up where it was left; None without a store."""
-        if self.run_id in self._system.runs:
+    def begin(self) -> Self:
+        """Take the run up, in the store if there is one, and start its actors. Where this fails or is interrupted,
+        the run is free again.
+
+        Raises `TeleprompterError` if a run of this name is under way, `JournalMismatchError` if it was begun with
+        other work, `RunOwnedError` if another process works on it.
+        """
+        if self._system.runs.setdefault(self.run_id, self) is not self:
             raise TeleprompterError(
                 f"run {self.run_id!r} is under way in this system: wait for it, cancel it, or choose another run_id"
             )
+        try:
+            self._stored = self._begin(self._teleprompter, self._task, self._arguments)
+            self._prepare()
+            crew = self._crew = self._launch(self._teleprompter)
+            crew.ended.add_done_callback(self._ended)
+            crew.begin()
+            if self.told_to_end is not None:  # by somebody who found it in the list of runs
+                crew.cancel_with(CancelRun(self.told_to_end))
+        except BaseException as error:
+            self._not_begun(error)
+            raise
+        return self
+
+    def _prepare(self) -> None:
+        """What it takes up, and what tells of it."""
+        journal: Journal = MemoryJournal()
+        if self._stored is not None:
+            journal, self._spent_before = self._stored.journal, self._stored.spent
+        own = self.options.max_errors
+        self._driver: Driver[Found] = Driver(
+            self._search,
+            self._task,
+            journal,
+            stop_at_score=self._task.stop_at_score,
+            max_errors=error_limit(self._teleprompter.max_errors if own is None else own),
+        )
+        self._source = RunSource(self._driver, self._executor, None if self._stored is None else self._stored.durable)
+        self._news = RunNews(
+            self._system, self.run_id, self.kind, type(self._student).__name__, Listener(self.options.on_event)
+        )
+        self._news.started(len(self._task.trainset) + len(self._task.valset))
+
+    def _not_begun(self, error: BaseException) -> None:
+        """Undo what `begin` has done so far."""
+        if self._crew is not None:
+            self.interrupt()
+            return
+        self._system.runs.pop(self.run_id, None)
+        stored = self._stored
+        if stored is not None:
+            kept = {"stopped": None, "error": f"{type(error).__name__}: {error}"}
+            status: StoredStatus = "failed" if isinstance(error, Exception) else "paused"
+            self._off_loop(lambda: stored.close(status, kept, None, *stored.spent))
+        self._closed.set(None)
+        self._program.set_exception(error)
+
+    def _begin(self, teleprompter: Teleprompter, task: Task, arguments: Mapping[str, Any]) -> StoredRun | None:
+        """The run in the store, new or taken up where it was left; None without a store."""
         store = self._chosen_store()
         if store is None:
             return None
@@ -192,7 +251,7 @@ class OptimizationRun:
                 "beat": None if self._stored is None else self._beat,
                 "news": self._news,
             },
-        ).begin()
+        )
 
     def _beat(self, paused: bool, best: float | None) -> None:
         assert self._stored is not None
@@ -209,7 +268,7 @@ class OptimizationRun:
 
     def status(self, timeout: float | None = 5.0) -> RunStatus | None:
         """How far it is; None before its actor is up and after its end."""
-        collector = self._crew.collector
+        collector = self._collector
         if collector is None or not collector.is_alive():
             return None
         try:
@@ -240,8 +299,17 @@ class OptimizationRun:
 
     def cancel(self) -> Module:
         """End it for good, with the best program so far (the student's copy, if none was judged)."""
-        self._crew.cancel_with(CancelRun("cancelled"))
+        self.end("cancelled")
         return self.result()
+
+    def interrupt(self) -> None:
+        """Stop it here, to be taken up again by its ``run_id``, and wait until that is possible: some milliseconds,
+        or 5 s if a program does not give way. Nothing if it has ended."""
+        self.end("interrupted")
+        try:
+            self._closed.get(timeout=_AT_ONCE)
+        except Timeout:
+            _log.warning("run %s does not give way; it ends when the program or metric at work does", self.run_id)
 
     def done(self) -> bool:
         """It has ended, well or not."""
@@ -303,7 +371,7 @@ class OptimizationRun:
         return True
 
     def _interrupted(self) -> NoReturn:
-        self._crew.cancel_with(CancelRun("interrupted"))
+        self.interrupt()
         if self._stored is None:
             _log.warning("run %s was interrupted; without a store nothing of it is kept", self.run_id)
         else:
@@ -324,11 +392,30 @@ class OptimizationRun:
         try:
             return await self._program
         except asyncio.CancelledError:
-            self._crew.cancel_with(CancelRun("interrupted"))
+            await self.interrupted()
             raise
 
+    async def interrupted(self) -> None:
+        """`interrupt`, awaited, on any event loop."""
+        self.end("interrupted")
+        await asyncio.wait([asyncio.ensure_future(self._is_closed())], timeout=_AT_ONCE)
+
+    async def _is_closed(self) -> None:
+        await self._closed
+
+    def end(self, why: str) -> None:
+        """Let it end now. Any thread."""
+        if self.told_to_end is None:
+            self.told_to_end = why
+        if self._crew is not None:
+            self._crew.cancel_with(CancelRun(why))
+
+    @property
+    def _collector(self) -> ActorRef[Any] | None:
+        return None if self._crew is None else self._crew.collector
+
     def _tell(self, message: Any) -> None:
-        collector = self._crew.collector
+        collector = self._collector
         if collector is not None and collector.is_alive():
             collector.tell(message)
 
@@ -340,9 +427,12 @@ class OptimizationRun:
 
     def _conclude(self, error: BaseException | None, ended: Reply[str | None]) -> None:
         stopped = self._driver.stopped
+        if isinstance(error, EvaluationEndedError) and self.told_to_end is not None:
+            error, stopped = None, self.told_to_end  # it was told before its actors were up
         if error is None:
             error = self._lost_error() if stopped == "lost" else self._halt_error()
         found = self._driver.result or self._best_so_far()
+        program: Module | None = None
         try:
             if self._source.journal is not None:
                 self._source.journal.committed().get()  # the last decisions
@@ -351,13 +441,12 @@ class OptimizationRun:
                 CandidatePrograms(self._student, found.ranked).save(self._log_dir)
             program = None if error is not None else self._finished_program(found, stopped)
         except Exception as failure:  # noqa: BLE001  nobody else would ever tell the caller
-            self._program.set_exception(failure)
-            return
-        finally:
-            self._system.runs.pop(self.run_id, None)
-            state = "lost" if stopped == "lost" else _status(error, stopped)
-            self._news.judged(found.score)
-            self._news.finished(state, stopped, error, self._failures(), found.score, self._spent())
+            error = failure
+        self._system.runs.pop(self.run_id, None)  # before anybody learns of the end: they may begin it again at once
+        state = "lost" if stopped == "lost" else _status(error, stopped)
+        self._news.judged(found.score)
+        self._news.finished(state, stopped, error, self._failures(), found.score, self._spent())
+        self._closed.set(None)
         if program is None:
             self._program.set_exception(error)
         else:
@@ -370,20 +459,30 @@ class OptimizationRun:
         )
 
     def _halt_error(self) -> BaseException | None:
-        halted = self._source.halted
-        if halted is None or self._driver.stopped == "budget":
+        halted, driver = self._source.halted, self._driver
+        cause: BaseException | None
+        if driver.stopped == "max_errors":
+            why, reason, cause = (
+                f"was stopped by max_errors: {driver.failure.rstrip('.')}",
+                "max_errors",
+                self._source.failure,
+            )
+        elif halted is not None and driver.stopped != "budget":
+            why = f"{_HALTED.get(halted.kind, f'was stopped by {halted.kind}')}: {halted.reason.rstrip('.')}"
+            reason, cause = str(halted.kind), halted.error
+        else:
             return None
-        best = self._driver.best
         lost = "Without a store nothing of it is kept"
-        kept = lost if self._stored is None else f"Nothing is lost: {self._going_on()}"
-        why = _HALTED.get(halted.kind, f"was stopped by {halted.kind}")
+        more = " with a larger max_errors" if reason == "max_errors" else ""
+        kept = lost if self._stored is None else f"Nothing is lost: {self._going_on()}{more}"
+        best = driver.best
         error = RunPausedError(
-            f"run {self.run_id!r} {why}: {halted.reason.rstrip('.')}. {kept}.",
+            f"run {self.run_id!r} {why}. {kept}.",
             run_id=self.run_id,
-            reason=str(halted.kind),
+            reason=reason,
             best=None if best is None else apply(best.candidate, self._student),
         )
-        error.__cause__ = halted.error
+        error.__cause__ = cause
         return error
 
     def _best_so_far(self) -> Found:

@@ -100,6 +100,7 @@ class RunSource:
     jobs: dict[int, Job] = field(default_factory=dict)
     values: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     halted: Failed | None = None
+    failure: BaseException | None = None
     hopeless: int = 0
     scored: int = 0
 
@@ -122,6 +123,7 @@ class RunSource:
         if isinstance(outcome, Failed):
             if outcome.kind is FailureKind.CANCELLED:
                 return None
+            self.failure = outcome.error or self.failure
             if outcome.kind.is_external:
                 self.halted = self.halted or outcome
                 return None
@@ -173,7 +175,6 @@ class Optimizer(Collector):
         self.spent_before = spent_before
         self.beat = beat
         self.news = news
-        self._last_failure: BaseException | None = None
         self._judged = 0
 
     def on_start(self) -> None:
@@ -261,10 +262,13 @@ class Optimizer(Collector):
             self._end_early("budget" if kind is FailureKind.BUDGET else "halted")
             return
         if source.hopeless >= _HOPELESS and not source.scored:
-            assert self._last_failure is not None, "a failure of the metric has its error"
-            self._fail(self._last_failure)
+            assert source.failure is not None, "a failure of the metric has its error"
+            self._fail(source.failure)
             return
-        if source.driver.is_done and self._places.in_flight:
+        if source.driver.error is not None:
+            self._fail(source.driver.error)
+            return
+        if source.driver.is_done and not self._ledger.is_done:  # at work, or waiting to be tried again
             self._end_early(source.driver.stopped or "done")
             return
         if why := self._limit():
@@ -273,8 +277,6 @@ class Optimizer(Collector):
         super()._pump()
 
     def _settle(self, index: int, outcome: Outcome, report: Report | None) -> None:
-        if isinstance(outcome, Failed) and outcome.error is not None:
-            self._last_failure = outcome.error
         super()._settle(index, outcome, report)
         if self.news.due():
             self.news.moved(self.status())

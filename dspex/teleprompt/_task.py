@@ -72,12 +72,14 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Task:
     """One optimization: improve ``student`` on ``trainset``, judged on ``valset``. Without a teacher it teaches
-    itself."""
+    itself. The first candidate that is ranked at ``stop_at_score`` (percent) or more ends it: a search that judges
+    side by side may then prefer to judge one by one."""
 
     student: ProgramSpec
     trainset: tuple[Record, ...]
     valset: tuple[Record, ...] = ()
     teacher: ProgramSpec | None = None
+    stop_at_score: float | None = None
 
     def split(self, name: str) -> tuple[Record, ...]:
         return self.trainset if name == "train" else self.valset

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from dspex._errors import MissingExtraError
@@ -99,16 +100,33 @@ class TreeParzen:
         return count / (count + 1.0)
 
 
+def import_optuna() -> Any:
+    """The module. Raises `MissingExtraError` where it is not installed."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingExtraError(
+            f"search='optuna' needs optuna ({how_to_install('optuna')}); search='tpe' needs nothing", extra="optuna"
+        ) from error
+    return optuna
+
+
+@contextmanager
+def _quiet(optuna: Any) -> Iterator[None]:
+    """Without optuna's word about every study that is made, which it has a handler of its own for."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
 class OptunaSearch:
     """The same on optuna's multivariate TPE. Needs the extra `optuna`."""
 
     def __init__(self, sizes: Mapping[str, int], seed: int) -> None:
-        try:
-            import optuna
-        except ImportError as error:
-            raise MissingExtraError(
-                f"search='optuna' needs optuna ({how_to_install('optuna')}); search='tpe' needs nothing", extra="optuna"
-            ) from error
+        optuna = import_optuna()
         self._optuna: Any = optuna
         self._distributions = {
             name: optuna.distributions.CategoricalDistribution(tuple(range(size))) for name, size in sizes.items()
@@ -117,7 +135,8 @@ class OptunaSearch:
             # "multivariate" is marked experimental; it is what MIPROv2 was published with.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
-        self._study: Any = optuna.study.create_study(direction="maximize", sampler=sampler)
+        with _quiet(optuna):
+            self._study: Any = optuna.study.create_study(direction="maximize", sampler=sampler)
         self._asked: list[tuple[Point, Any]] = []
 
     def ask(self) -> Point:

@@ -84,4 +84,6 @@ class World:
                 raise Kill
             driver.settle(unit, value)
             self.settled += 1
+        if driver.error is not None:
+            raise driver.error
         return driver

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -181,8 +182,8 @@ def test_random_search_returns_the_best_of_all_its_sets_and_lists_them():
 
 
 def test_random_search_with_a_score_to_stop_at_tries_sets_one_by_one():
-    t = task(val=40)
-    search = BootstrapRS(metric, num_candidate_programs=16, stop_at_score=1.0)
+    t = replace(task(val=40), stop_at_score=1.0)
+    search = BootstrapRS(metric, num_candidate_programs=16)
     world = World(t)
     driver = world.run(search.search(t), stop_at_score=1.0)
     assert driver.stopped == "stop_at_score"

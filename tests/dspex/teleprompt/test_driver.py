@@ -111,8 +111,11 @@ def test_a_step_that_comes_out_differently_on_replay_is_an_error():
 
     journal = MemoryJournal()
     Driver(search("one"), t, journal).start()
+    driver = Driver(search("two"), t, journal)
+    driver.start()
+    assert driver.stopped == "failed"
     with pytest.raises(JournalMismatchError, match="step 0"):
-        Driver(search("two"), t, journal).start()
+        raise driver.error
 
 
 def test_a_value_is_journaled_before_the_search_learns_of_it():

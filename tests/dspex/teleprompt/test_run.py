@@ -296,6 +296,17 @@ def test_limits_end_a_run_with_the_best_so_far(system):
     assert timed.optimization.stopped == "time"
 
 
+def test_a_score_to_stop_at_means_the_same_to_compile_as_to_the_constructor(system):
+    own = search(stop_at_score=1.0).compile(Pupil(), trainset=examples(9))
+    students = Pupil(), Pupil()
+    given = search().compile(students[0], trainset=examples(9), stop_at_score=1.0)
+    assert given.optimization.candidates == 1
+    assert given.dump_state() == own.dump_state()
+    assert len(students[0].calls.seen) == 9, "nothing was begun that comes after it"
+    over = search(stop_at_score=101.0).compile(students[1], trainset=examples(9), stop_at_score=1.0)
+    assert over.optimization.candidates == 1
+
+
 def test_the_tree_shows_a_run_under_its_id(system):
     from supervision import tree, which_children
 
