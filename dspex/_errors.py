@@ -8,6 +8,7 @@ they can cross a process boundary. Names and fields are DSPy's where DSPy has th
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -74,14 +75,27 @@ class LMTransportError(LMError):
 class BreakerOpenError(LMTransportError):
     """The endpoint's circuit breaker is open: nothing was sent.
 
-    `retry_after` is the seconds until the next trial, `failure` names the failure class that opened it.
+    `retry_after` is the seconds until the next trial, `failure` names the failure class that opened it, `pool` the
+    endpoint. `answered` tells whether that has ever answered a request, `down_for` the seconds for which it has not.
     """
 
     code = "breaker_open"
 
-    def __init__(self, message: str = "", *, failure: str | None = None, **fields: Any) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        failure: str | None = None,
+        pool: str = "",
+        answered: bool = True,
+        down_for: float = math.inf,
+        **fields: Any,
+    ) -> None:
         super().__init__(message, **fields)
         self.failure = failure
+        self.pool = pool
+        self.answered = answered
+        self.down_for = down_for
 
 
 class LMStreamAssemblyError(LMTransportError):

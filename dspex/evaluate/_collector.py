@@ -9,10 +9,10 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from actors import AsyncActor, Crash, Down, Reply, hosting
+from actors import ActorDeadError, AsyncActor, Crash, Down, Reply, hosting
 from supervision import ChildSpec, start_child
 
-from ._failures import FailureKind, classify
+from ._failures import FailureKind, classify, drop_frames
 from ._ledger import GiveUp, Lease, Ledger, Retry
 from ._messages import (
     Cancel,
@@ -28,7 +28,7 @@ from ._messages import (
     Work,
     WorkerReady,
 )
-from ._outage import Outage
+from ._outage import GIVEN_UP, Outages
 from ._outcomes import Failed, Outcome, Scored
 from ._places import Places
 from ._progress import Progress
@@ -44,6 +44,7 @@ _GRACE = 1.0  # seconds that a worker has to end its work by itself when its tim
 _SWEEP = 0.5  # seconds between two looks for those that have not
 _TURN = 1.0  # seconds that an example which could go on waits for a place at most: those at work may hang
 _FRAMES = 12  # of a failure's traceback, the innermost
+_MUTE = frozenset({FailureKind.OUTAGE, FailureKind.TIMEOUT, FailureKind.WORKER_CRASH})  # nobody has answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class _Busy:
     example: Any
     started: float
     timeout: float | None
+    overdue: bool = False
     late: bool = False
 
 
@@ -102,7 +104,7 @@ class Collector(AsyncActor):
         self._wake_at = 0.0
         self._sweeping = False
         self._early: str | None = None
-        self._outage = Outage()
+        self._outages = Outages(width, ledger.patience)
         self.paused = False
 
     def on_start(self) -> None:
@@ -162,16 +164,18 @@ class Collector(AsyncActor):
         ledger, places = self._ledger, self._places
         while (worker := places.turn()) is not None:
             self._go_on(worker)
-        held = self.paused or now < self._outage.over_at
-        while not held and places.room:
+        for index in self._outages.due(now):
+            ledger.wake(index, now)
+        fresh = not self._outages.holds
+        while not self.paused and places.room:
             if not self._idle:
-                if self._hidden_demand(now):
+                if self._hidden_demand(now, fresh):
                     self._start_worker()
                     continue
                 break
-            lease = ledger.next(now)
+            lease = ledger.next(now, fresh=fresh)
             if lease is None:
-                more = 0 if ledger.is_closed else min(places.room, self._source.available())
+                more = 0 if ledger.is_closed or not fresh else min(places.room, self._source.available())
                 if not more:
                     break
                 ledger.extend(more)
@@ -181,17 +185,18 @@ class Collector(AsyncActor):
         if ledger.is_done and not places.in_flight and (ledger.is_closed or self._source.is_exhausted()):
             self._finish()
         elif not self.paused and not ledger.is_closed:
-            if now < self._outage.over_at:
-                self._wake_up_at(self._outage.over_at, now)
-            elif ledger.due is not None:
-                self._wake_up_at(ledger.due, now)
+            for due in (ledger.due, self._outages.due_at):
+                if due is not None:
+                    self._wake_up_at(due, now)
 
-    def _hidden_demand(self, now: float) -> bool:
+    def _hidden_demand(self, now: float, fresh: bool) -> bool:
         """There is more work than workers that exist or are about to."""
         ledger = self._ledger
         if ledger.is_closed or self._workers + self._starting >= self._places.useful:
             return False
-        ready = ledger.fresh + self._source.available() + (1 if ledger.due is not None and ledger.due <= now else 0)
+        ready = 1 if ledger.due is not None and ledger.due <= now else 0
+        if fresh:
+            ready += ledger.fresh + self._source.available()
         return ready > self._starting
 
     def _returned(self, worker: ActorRef[Any], turn: Reply[None]) -> None:
@@ -216,13 +221,29 @@ class Collector(AsyncActor):
 
     def _send(self, worker: ActorRef[Any], lease: Lease, now: float) -> None:
         # In the caller's context, as the work itself: a job may take its model from the settings.
-        job = self._context.run(self._source.job, lease.index, lease.attempt, self._last_kind.get(lease.index))
+        try:
+            job = self._context.run(self._source.job, lease.index, lease.attempt, self._last_kind.get(lease.index))
+        except Exception as error:  # noqa: BLE001  a row that is no example, a devset that cannot be read: the user's own code
+            self._idle.append(worker)
+            self._unfit(lease, error)
+            return
         self._busy[worker] = _Busy(lease, job.example, now, job.timeout)
         self._places.begin(worker)
         if job.timeout is not None and not self._sweeping:
             self._sweeping = True
             self.send_after(_SWEEP, Sweep())
-        self._context.run(worker.tell, Work(lease, job))
+        try:
+            self._context.run(worker.tell, Work(lease, job))
+        except ActorDeadError:  # its Down is on the way; nothing has become of the example
+            del self._busy[worker]
+            self._places.end(worker)
+            self._ledger.refused(lease)
+            self._ledger.wake(lease.index, now)
+
+    def _unfit(self, lease: Lease, error: Exception) -> None:
+        """There is no job to be made of it."""
+        self._ledger.failed_with(lease, FailureKind.PROGRAM_ERROR, 0.0, retryable=False)
+        self._give_up(None, lease, FailureKind.PROGRAM_ERROR, error, None)
 
     def _start_worker(self) -> None:
         self._starting += 1
@@ -259,7 +280,7 @@ class Collector(AsyncActor):
         if report.usage is not None:
             self._progress.record_usage(*_spent(report.usage))
         if report.error is None:
-            self._outage.answered()
+            self._outages.passed(report.lease.index)
             if self._ledger.scored(report.lease):
                 score = 0.0 if report.score is None else report.score
                 self._progress.record_score(score)
@@ -295,30 +316,48 @@ class Collector(AsyncActor):
     def _attempt_failed(self, busy: _Busy, kind: FailureKind, error: BaseException, report: Report | None) -> None:
         lease = busy.lease
         now = self.scheduler.clock.time()
-        again = self._outage.refused(error, now) if kind is FailureKind.OUTAGE else None
-        if again is not None and self._ledger.refused(lease, again):
+        trial_at = self._outages.refused(lease.index, error, now) if kind is FailureKind.OUTAGE else None
+        if trial_at == GIVEN_UP:
+            verdict = self._ledger.failed_with(lease, kind, now, retryable=False)
+        elif trial_at is not None and not _has_paid(report) and self._ledger.refused(lease):
             self._last_kind[lease.index] = kind
             return
-        verdict = self._ledger.failed_with(lease, kind, now)
+        else:
+            verdict = self._ledger.failed_with(lease, kind, now, aside_until=trial_at)
+        if kind not in _MUTE:
+            self._outages.passed(lease.index)
+        elif kind is not FailureKind.OUTAGE or not isinstance(verdict, Retry):
+            self._outages.forget(lease.index)
         if isinstance(verdict, Retry):
             self._last_kind[lease.index] = kind
             self._progress.retries += 1
             self._listener(ExampleRetried(lease.index, lease.attempt, kind, error, verdict.at - now, busy.example))
         elif isinstance(verdict, GiveUp):
-            self._progress.record_failure(verdict.kind)
-            seconds = now - busy.started if report is None else report.seconds
-            prediction = None if report is None else report.prediction
             last = kind if verdict.kind is not kind else self._last_kind.pop(lease.index, None)
-            text = "".join(traceback.format_exception(error, limit=-_FRAMES))
-            error.__traceback__ = None  # it holds every frame's variables, for as long as the result lives
-            failed = Failed(
-                busy.example, lease.index, verdict.kind, error, text, lease.attempt, seconds, prediction, last
-            )
-            self._settle(lease.index, failed, report)
+            seconds = now - busy.started if report is None else report.seconds
+            self._give_up(busy.example, lease, verdict.kind, error, last, seconds, report)
             if kind is FailureKind.BUDGET:
                 self._stop_early("budget")
-            elif self._ledger.too_many_errors and not self._ledger.is_closed:
-                self._cancel("max_errors")
+
+    def _give_up(
+        self,
+        example: Any,
+        lease: Lease,
+        kind: FailureKind,
+        error: BaseException,
+        last_kind: FailureKind | None,
+        seconds: float = 0.0,
+        report: Report | None = None,
+    ) -> None:
+        """It has no score, and gets none."""
+        self._progress.record_failure(kind)
+        text = "".join(traceback.format_exception(error, limit=-_FRAMES))
+        drop_frames(error)
+        prediction = None if report is None else report.prediction
+        failed = Failed(example, lease.index, kind, error, text, lease.attempt, seconds, prediction, last_kind)
+        self._settle(lease.index, failed, report)
+        if self._ledger.too_many_errors and not self._ledger.is_closed:
+            self._cancel("max_errors")
 
     def _settle(self, index: int, outcome: Outcome, report: Report | None) -> None:
         self._last_kind.pop(index, None)
@@ -350,7 +389,11 @@ class Collector(AsyncActor):
         """Kill workers whose work neither ended nor let itself be ended: the supervisor replaces them."""
         now = self.scheduler.clock.time()
         for worker, busy in list(self._busy.items()):
-            if busy.timeout is not None and not busy.late and now - busy.started > busy.timeout + _GRACE:
+            if busy.timeout is None or busy.late or now - busy.started <= busy.timeout + _GRACE:
+                continue
+            if not busy.overdue:
+                busy.overdue = True  # its report may be in the mail, if the loop was held: a second look decides
+            else:
                 busy.late = True
                 worker.kill()
         self.send_after(_SWEEP, Sweep())
@@ -382,6 +425,12 @@ class Collector(AsyncActor):
     def _finish(self) -> None:
         self._outcome.set(self._early)
         self.stop()
+
+
+def _has_paid(report: Report | None) -> bool:
+    """Whether a model has worked for it: what was answered before the refusal."""
+    usage = None if report is None else report.usage
+    return usage is not None and usage.calls > usage.cached
 
 
 def _spent(usage: UsageTracker) -> tuple[int, int, int, float | None]:

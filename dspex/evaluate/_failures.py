@@ -125,3 +125,27 @@ def _of_death(error: ActorDeadError) -> FailureKind:
         return classify(cause)
     crashed = isinstance(error.reason, Crash | Killed | NoProcess)
     return FailureKind.WORKER_CRASH if crashed else FailureKind.CANCELLED
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says; nothing if it is one of the user's own that cannot."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  any code may stand in a `__str__`
+        return ""
+
+
+def drop_frames(error: BaseException) -> None:
+    """Let go of the frames of an error and of those that it comes from: they hold their variables for as long as it
+    lives."""
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        each = chain.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.__traceback__ = None
+        chain += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            chain += each.exceptions

@@ -17,7 +17,7 @@ from actors import ActorDeadError
 from dspex._settings import settings
 from dspex.quarantine import QuarantinedError
 
-from ._failures import FailureKind
+from ._failures import FailureKind, words_of
 from ._messages import ExampleRetried
 from ._metric_errors import MetricCrashedError
 from ._outcomes import Failed
@@ -73,7 +73,7 @@ class Incidents:
         """What may be said of an error."""
         if error is None or self.private:
             return None
-        return self._system.redactor.text(f"{type(error).__name__}: {error}")
+        return self._system.redactor.text(f"{type(error).__name__}: {words_of(error)}")
 
     def _strike(self, example: Any, error: BaseException | None) -> None:
         # The death of a metric's process says nothing of the program, and a spawned program keeps its own account.

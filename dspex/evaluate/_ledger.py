@@ -1,13 +1,14 @@
 """Which example is handed out next, and what its failure leads to: the book of an evaluation.
 
 Pure: no clock, no actors; the evaluator calls it and does as it says. The laws (a Hypothesis machine proves them):
-an example is always in exactly one place (fresh, leased, waiting for a retry, done); a lease that was given up
+an example is always in exactly one place (fresh, leased, waiting for a retry, aside, done); a lease that was given up
 counts for nothing when it reports late; attempts are bounded; nothing is handed out after `close`.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -77,6 +78,9 @@ class _Trouble:
     first_failure: float = 0.0
 
 
+ASIDE = math.inf
+"""When an example is retried that was set aside."""
+
 _WAITED_OUT = frozenset({FailureKind.OUTAGE, FailureKind.RATE_LIMIT})
 
 
@@ -109,14 +113,14 @@ class Ledger:
 
     # what can be handed out
 
-    def next(self, now: float) -> Lease | None:
-        """The next example to work on: a retry that is due, else a fresh one. None if there is none now."""
+    def next(self, now: float, *, fresh: bool = True) -> Lease | None:
+        """The next example to work on: a retry that is due, else, if wanted, a fresh one. None if there is none now."""
         if self._closed:
             return None
         if self._waiting and self._waiting[0][0] <= now:
             index = heapq.heappop(self._waiting)[1]
             del self._retries[index]
-        elif self._fresh < self.size:
+        elif fresh and self._fresh < self.size:
             index = self._fresh
             self._fresh += 1
         else:
@@ -128,8 +132,13 @@ class Ledger:
 
     @property
     def due(self) -> float | None:
-        """When the earliest retry may start; None if no example waits for one."""
+        """When the earliest retry may start; None if no example waits for one, or all that do are aside."""
         return self._waiting[0][0] if self._waiting and not self._closed else None
+
+    @property
+    def patience(self) -> float:
+        """Of its policy."""
+        return self._policy.patience
 
     @property
     def fresh(self) -> int:
@@ -143,7 +152,7 @@ class Ledger:
     @property
     def is_done(self) -> bool:
         """Nothing is leased and nothing will be handed out again."""
-        return not self._leased and (self._closed or (self._fresh == self.size and not self._waiting))
+        return not self._leased and (self._closed or (self._fresh == self.size and not self._retries))
 
     @property
     def is_closed(self) -> bool:
@@ -156,17 +165,21 @@ class Ledger:
 
     # what is reported
 
-    def refused(self, lease: Lease, again: float) -> bool:
-        """The attempt was none: nothing was sent. The example goes again, at ``again`` the earliest. False if nothing
-        is handed out any more, or the lease no longer counts: then nothing has changed.
+    def refused(self, lease: Lease) -> bool:
+        """The attempt was none: nothing was sent. The example is set aside until `wake`. False if nothing is handed out
+        any more, or the lease no longer counts: then nothing has changed.
         """
         if self._closed or not self._settle(lease):
             return False
-        trouble = self._trouble.setdefault(lease.index, _Trouble(first_failure=again))
-        trouble.refusals += 1
-        heapq.heappush(self._waiting, (again, lease.index))
-        self._retries[lease.index] = again
+        self._trouble.setdefault(lease.index, _Trouble()).refusals += 1
+        self._retries[lease.index] = ASIDE
         return True
+
+    def wake(self, index: int, now: float) -> None:
+        """An example that was set aside goes again. Nothing happens if it is not aside."""
+        if self._retries.get(index) == ASIDE:
+            self._retries[index] = now
+            heapq.heappush(self._waiting, (now, index))
 
     def scored(self, lease: Lease) -> bool:
         """The example has its score. False if the lease no longer counts: the report came too late."""
@@ -177,15 +190,18 @@ class Ledger:
         return True
 
     def failed_with(
-        self, lease: Lease, kind: FailureKind, now: float, *, retryable: bool = True
+        self, lease: Lease, kind: FailureKind, now: float, *, retryable: bool = True, aside_until: float | None = None
     ) -> Retry | GiveUp | None:
         """An attempt failed. What to do with the example; None if the lease no longer counts.
 
-        ``retryable=False`` forbids a retry of a kind that would get one.
+        ``retryable=False`` forbids a retry of a kind that would get one. With ``aside_until``, a guess, an example that
+        is to be retried is set aside until `wake`.
         """
         if not self._settle(lease):
             return None
-        trouble = self._trouble.setdefault(lease.index, _Trouble(first_failure=now))
+        trouble = self._trouble.setdefault(lease.index, _Trouble())
+        if not trouble.attempts:
+            trouble.first_failure = now
         trouble.attempts = lease.attempt
         if kind is FailureKind.WORKER_CRASH:
             trouble.kills += 1
@@ -196,6 +212,9 @@ class Ledger:
             trouble.charged += 1
         if self._closed or not retryable or not kind.is_retryable or trouble.charged > self._policy.max_retries:
             return self._give_up(lease, kind)
+        if aside_until is not None:
+            self._retries[lease.index] = ASIDE
+            return Retry(aside_until)
         at = now + self._policy.delay(lease.attempt)
         heapq.heappush(self._waiting, (at, lease.index))
         self._retries[lease.index] = at

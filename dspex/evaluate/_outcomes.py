@@ -10,7 +10,7 @@ from typing import Any
 
 from dspex._errors import DspexError
 
-from ._failures import FailureKind
+from ._failures import FailureKind, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Failed:
         """One line: the error's type and text, or the kind when nothing was raised."""
         if self.error is None:
             return str(self.kind)
-        text = str(self.error).strip().splitlines()
+        text = words_of(self.error).strip().splitlines()
         return f"{type(self.error).__name__}: {text[0]}" if text else type(self.error).__name__
 
 

@@ -12,8 +12,8 @@ from dspex._settings import _overlay
 from dspex._usage import UsageTracker
 from dspex.predict import Module
 from dspex.programs._call import Call, current_call
-from dspex.programs._placement import Place
-from dspex.programs._running import run_in_fiber
+from dspex.programs._placement import set_apart
+from dspex.programs._running import run_in_fiber, run_placed
 from dspex.programs._style import code_of
 
 from ._messages import Job, Report, Work
@@ -44,6 +44,7 @@ def perform(
     overlay = {**outer, **job.settings, "usage_tracker": tracker, "trace": trace}
     if call.deadline is not None:
         overlay["deadline"] = call.deadline
+        set_apart.set(True)
     try:
         call.begin(activity)
         current_call.set(call)
@@ -101,33 +102,11 @@ def run_callable(
     system: System,
     activity: Activity,
 ) -> Any:
-    """Call a function in this fiber, or on a thread if it was seen to block; a coroutine is driven to its end."""
+    """Call a function in this fiber, or on a thread where `run_placed` says so; a coroutine is driven to its end."""
     if isinstance(function, Module):
         return run_in_fiber(function, args, dict(inputs), system, activity)
-    code = code_of(function if hasattr(function, "__code__") else getattr(function, "__call__", function))  # noqa: B004
-    if code is None or code.co_flags & inspect.CO_COROUTINE:
-        return _drive(function(*args, **inputs), activity)
-    place = system.placement.place(code)
-    if place is Place.FIBER:
-        return _drive(function(*args, **inputs), activity)
-    if place is Place.THREAD:
-        return _drive(_on_thread(system, function, args, inputs), activity)
-    system.watch_for_blocking(code)
-    ended_well = False
-    try:
-        if place is Place.TRIAL:
-            result = _drive(function(*args, **inputs), activity)
-        else:
-            result = _drive(_on_thread(system, function, args, inputs), activity)
-        ended_well = True
-    finally:
-        system.placement.left(code, place, ended_well)
-    return result
-
-
-def _on_thread(system: System, function: Callable[..., Any], args: tuple[Any, ...], inputs: Mapping[str, Any]) -> Any:
-    return system.scheduler.run_blocking(lambda: function(*args, **inputs)).get()
-
-
-def _drive(result: Any, activity: Activity) -> Any:
+    code = code_of(function)
+    if code is not None and code.co_flags & inspect.CO_COROUTINE:
+        return activity.drive(function(*args, **inputs))
+    result = run_placed(function, False, system, lambda: function(*args, **inputs))
     return activity.drive(result) if inspect.iscoroutine(result) else result

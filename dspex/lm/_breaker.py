@@ -61,6 +61,10 @@ class Breaker:
         self.opened_by: Failure | None = None
         self.open_until = 0.0
         self.trips = 0
+        self.down_since = 0.0
+        """When it opened first, if it is open."""
+        self.answered = False
+        """Whether any request was ever answered."""
         self._in_row = 0
         self._trial = False
         self._outcomes: deque[Failure | None] = deque(maxlen=self.policy.window)
@@ -88,6 +92,8 @@ class Breaker:
 
     def record(self, now: float, failure: Failure | None) -> None:
         """The outcome of an allowed request: a failure class, or None for any answer of the endpoint."""
+        if failure is None:
+            self.answered = True
         if self.opened_by is not None:
             if not self._trial:
                 return  # sent before it opened: old news
@@ -121,6 +127,8 @@ class Breaker:
     def _open(self, now: float, failure: Failure) -> None:
         self.trips += 1
         self.opened_by = failure
+        if not self._in_row:
+            self.down_since = now
         self.open_until = now + min(self.policy.longest, self.policy.open_for * 2 ** min(self._in_row, 16))
         self._in_row += 1
         self._clear()

@@ -203,6 +203,9 @@ class Gate:
             f"{self.name} is failing ({breaker.opened_by}): nothing is sent, the next trial is in {wait:.1f} s",
             failure=breaker.opened_by,
             retry_after=wait,
+            pool=self.name,
+            answered=breaker.answered,
+            down_for=now - breaker.down_since,
         )
 
     def _breaker_changed(self) -> None:

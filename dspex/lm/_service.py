@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from actors import ActorRef, AsyncActor, NameTakenError, Reply, Scheduler, Shutdown
@@ -110,9 +111,15 @@ class LmService:
                     self._owned.append(made)
             if self.conceal is not None and key.api_key:
                 self.conceal(key.api_key)
-            name = f"{key.provider}/{key.model}"
-            pool = self.pools[key] = Pool(name, self.scheduler, self._supervisor, made, key.options)
+            pool = self.pools[key] = Pool(self._name_for(key), self.scheduler, self._supervisor, made, key.options)
         return pool
+
+    def _name_for(self, key: PoolKey) -> str:
+        """Its own: the same model may be at several addresses."""
+        name = f"{key.provider}/{key.model}"
+        taken = {pool.name for other, pool in self.pools.items() if other != key}
+        names = (f"{name}#{number}" if number > 1 else name for number in count(1))
+        return next(each for each in names if each not in taken)
 
     def snapshot(self) -> dict[str, Any]:
         """Pools and cache as they are, JSON-able, read without a message."""

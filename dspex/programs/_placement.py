@@ -12,9 +12,13 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Set
+from contextvars import ContextVar
 from types import CodeType
 
-__all__ = ["Place", "Placement"]
+__all__ = ["Place", "Placement", "set_apart"]
+
+set_apart: ContextVar[bool] = ContextVar("dspex.set_apart", default=False)
+"""No synchronous code is to hold the loop here, not even once: an evaluation has promised each example its own time."""
 
 
 class Place(enum.Enum):

@@ -18,7 +18,7 @@ from dspex._usage import track_usage
 from dspex.callbacks import Watch, active_callbacks
 from dspex.programs._call import Call, current_call
 from dspex.programs._metrics import Meter
-from dspex.programs._placement import Place
+from dspex.programs._placement import Place, set_apart
 from dspex.programs._style import Style, code_of, style_of
 from dspex.programs._trial import Trial
 
@@ -104,7 +104,12 @@ def run_in_fiber(module: Any, args: tuple[Any, ...], inputs: dict[str, Any], sys
 
 
 def run_placed(function: Any, blocking: bool, system: System, run: Callable[..., Any], *args: Any) -> Any:
-    """`run(*args)` in this fiber, or on a thread, by what is known of the code of `function`, which it calls."""
+    """`run(*args)` in this fiber, or on a thread, by what is known of the code of `function`, which it calls.
+
+    Where code is `set_apart` it runs on a thread whatever is known: that can be left behind, if it never comes back.
+    """
+    if set_apart.get():
+        return system.scheduler.run_blocking(run, *args).get()
     code = code_of(function)
     if code is None and not blocking:
         return run(*args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -51,7 +52,11 @@ def style_of(module: Any) -> Style:
 
 
 def code_of(function: Any) -> CodeType | None:
-    """The code of a function or method, beneath its decorators; None for what has none."""
+    """The code of a function, a method or an object that is called, beneath its decorators; None for what has none."""
+    while isinstance(function, partial):
+        function = function.func
+    if not hasattr(function, "__code__"):
+        function = getattr(function, "__call__", function)  # noqa: B004  it is not asked whether it has one
     function = getattr(function, "__func__", function)
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__

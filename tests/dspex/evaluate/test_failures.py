@@ -10,6 +10,7 @@ from actors import ActorCrashed, ActorDeadError, Crash, Killed, NoProcess, Shutd
 from dspex import _errors as e
 from dspex.evaluate import MetricCrashedError, MetricError, classify
 from dspex.evaluate._failures import FailureKind as K
+from dspex.evaluate._failures import drop_frames
 
 
 class Model(pydantic.BaseModel):
@@ -93,3 +94,21 @@ def test_only_what_may_pass_is_tried_again():
         K.MALFORMED_OUTPUT,
         K.WORKER_CRASH,
     }
+
+
+def test_a_failure_holds_no_frame_of_itself_nor_of_what_it_comes_from():
+    def fails():
+        try:
+            raise KeyError("inner")
+        except KeyError as inner:
+            raise ValueError("outer") from inner
+
+    with pytest.raises(ValueError, match="outer") as caught:
+        fails()
+    error = caught.value
+    drop_frames(error)
+    assert (error.__traceback__, error.__cause__.__traceback__) == (None, None)
+    looped = ValueError()
+    looped.__context__ = KeyError()
+    looped.__context__.__context__ = looped
+    drop_frames(ExceptionGroup("both", [looped, OSError()]))

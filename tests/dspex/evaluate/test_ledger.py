@@ -62,32 +62,40 @@ class LedgerMachine(RuleBasedStateMachine):
         self.stale.append(lease)
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), kind=KINDS, retryable=st.booleans())
-    def fail(self, data, kind, retryable):
+    @rule(data=st.data(), kind=KINDS, retryable=st.booleans(), aside=st.booleans())
+    def fail(self, data, kind, retryable, aside):
         lease = self.leases.pop(data.draw(st.sampled_from(sorted(self.leases))))
-        verdict = self.ledger.failed_with(lease, kind, self.now, retryable=retryable)
+        verdict = self.ledger.failed_with(
+            lease, kind, self.now, retryable=retryable, aside_until=self.now + 3.0 if aside else None
+        )
         self.stale.append(lease)
         if isinstance(verdict, Retry):
             assert kind.is_retryable
             assert retryable
             assert not self.closed
             assert verdict.at > self.now
-            self.place[lease.index] = "waiting"
+            self.place[lease.index] = "aside" if aside else "waiting"
         else:
             assert isinstance(verdict, GiveUp)
             assert verdict.attempts == lease.attempt
             self.place[lease.index] = "failed"
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), wait=st.floats(0, 5))
-    def refuse(self, data, wait):
+    @rule(data=st.data())
+    def refuse(self, data):
         lease = self.leases[data.draw(st.sampled_from(sorted(self.leases)))]
-        assert self.ledger.refused(lease, self.now + wait) == (not self.closed)
+        assert self.ledger.refused(lease) == (not self.closed)
         if not self.closed:
             del self.leases[lease.index]
             self.stale.append(lease)
-            self.place[lease.index] = "waiting"
+            self.place[lease.index] = "aside"
             self.tried[lease.index] -= 1  # it was no attempt
+
+    @rule(index=st.integers(0, 8))
+    def wake(self, index):
+        self.ledger.wake(index, self.now)
+        if self.place.get(index) == "aside":
+            self.place[index] = "waiting"
 
     @precondition(lambda self: self.stale)
     @rule(data=st.data(), kind=KINDS)
@@ -96,12 +104,12 @@ class LedgerMachine(RuleBasedStateMachine):
         done = self.ledger.done
         assert not self.ledger.scored(lease)
         assert self.ledger.failed_with(lease, kind, self.now) is None
-        assert not self.ledger.refused(lease, self.now)
+        assert not self.ledger.refused(lease)
         assert self.ledger.done == done
 
     @rule()
     def close(self):
-        expected = sorted(i for i, place in self.place.items() if place in ("fresh", "waiting"))
+        expected = sorted(i for i, place in self.place.items() if place in ("fresh", "waiting", "aside"))
         assert self.ledger.close() == expected
         for index in expected:
             self.place[index] = "cancelled"
