@@ -109,13 +109,13 @@ class ProgressBar:
 def show_result(result: EvaluationResult, rows: int | None = None, file: IO[str] | None = None) -> None:
     """Print the first ``rows`` examples (all, if None) as a table, and the summary."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     console = Console(file=sys.stdout if file is None else file)
     shown = result.outcomes if rows is None else result.outcomes[:rows]
     names = _columns(shown)
-    table = Table("#", *names, result.metric_name, show_lines=False)
+    table = Table(*(Column(Text(name)) for name in ("#", *names, result.metric_name)), show_lines=False)
     for outcome in shown:
         values = _values(outcome)
         table.add_row(
@@ -153,7 +153,7 @@ def _verdict(outcome: Outcome) -> str:
 
 
 def _clip(value: Any) -> str:
-    text = " ".join(str(value).split())
+    text = "".join(char if char.isprintable() else "�" for char in " ".join(str(value).split()))
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
 
 

@@ -20,6 +20,7 @@ from dspex.primitives import Prediction
 
 from ._failures import FailureKind
 from ._outcomes import Failed, Outcome, Scored
+from ._rows import as_cell, as_json, columns_of, rows_of
 
 
 class EvaluationResult(Prediction):
@@ -128,11 +129,13 @@ class EvaluationResult(Prediction):
     # files
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict per example: its fields, the prediction's, the score under the metric's name, and the failure.
+        """One dict per example: its fields, the prediction's, the score under the metric's name, and ``failure``,
+        ``error`` and ``attempts``.
 
-        A field that both have appears as ``example_NAME`` and ``pred_NAME``.
+        A field that examples and predictions both have appears as ``example_NAME`` and ``pred_NAME``, in all rows, and
+        so does one that is called as the metric or one of the other three.
         """
-        return [self._row(outcome) for outcome in self.outcomes]
+        return rows_of(self.outcomes, self.metric_name, self.failure_score)
 
     def to_json(self) -> dict[str, Any]:
         """The whole of it in JSON's values: the score, what it is a mean of, the failures by kind, and `rows`."""
@@ -150,21 +153,22 @@ class EvaluationResult(Prediction):
             "tokens": self.tokens,
             "cost": self.cost,
             "seconds": self.seconds,
-            "rows": [{key: _json(value) for key, value in row.items()} for row in self.rows()],
+            "rows": as_json(self.rows()),
         }
 
     def save_as_json(self, path: str | Path) -> None:
         """Write `rows` as a JSON list. What JSON cannot hold is written as text."""
-        text = json.dumps(self.rows(), ensure_ascii=False, indent=2, default=_plain)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(as_json(self.rows()), ensure_ascii=False, indent=2)
+        # Half of a surrogate pair is no text: it is written as its escape, which JSON reads.
+        Path(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
     def save_as_csv(self, path: str | Path) -> None:
         """Write `rows` as CSV with a header. Lists and dicts are written as JSON."""
         rows = self.rows()
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=_columns(rows))
+        with Path(path).open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            writer = csv.DictWriter(file, fieldnames=columns_of(rows))
             writer.writeheader()
-            writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+            writer.writerows({key: as_cell(value) for key, value in row.items()} for row in rows)
 
     def to_pandas(self) -> Any:
         """`rows` as a pandas DataFrame. Needs pandas, which dspex does not install."""
@@ -173,18 +177,7 @@ class EvaluationResult(Prediction):
         except ImportError as error:
             raise ImportError("to_pandas() needs pandas: install it, or use rows()") from error
         rows = self.rows()
-        return pandas.DataFrame(rows, columns=_columns(rows))
-
-    def _row(self, outcome: Outcome) -> dict[str, Any]:
-        example = _fields(outcome.example)
-        answer = _fields(outcome.prediction)
-        row = {f"example_{key}" if key in answer else key: value for key, value in example.items()}
-        row.update({f"pred_{key}" if key in example else key: value for key, value in answer.items()})
-        if isinstance(outcome, Failed):
-            verdict = {self.metric_name: self.failure_score, "failure": str(outcome.kind), "error": outcome.message}
-        else:
-            verdict = {self.metric_name: outcome.score, "failure": None, "error": None}
-        return {**row, **verdict, "attempts": outcome.attempts}
+        return pandas.DataFrame(rows, columns=columns_of(rows))
 
 
 def counted(number: int, noun: str) -> str:
@@ -210,32 +203,3 @@ def mean_percent(outcomes: Iterable[Outcome], failure_score: float | None) -> fl
         elif failure_score is not None and outcome.kind is not FailureKind.CANCELLED:
             total, count = total + failure_score, count + 1
     return 100.0 * total / count if count else None
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if hasattr(value, "toDict"):
-        fields: dict[str, Any] = value.toDict()
-        return fields
-    return dict(value) if hasattr(value, "keys") else {"output": value}
-
-
-def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for row in rows for key in row))
-
-
-def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False, default=_plain) if isinstance(value, list | dict) else value
-
-
-def _json(value: Any) -> Any:
-    return json.loads(json.dumps(value, ensure_ascii=False, default=_plain))
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "toDict"):
-        return value.toDict()
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    return str(value)
