@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -62,7 +62,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _overlay: ContextVar[Mapping[str, Any]] = ContextVar("dspex_settings", default=_NOTHING)
 
 
-def _check(names: Mapping[str, Any]) -> None:
+def _check(names: Iterable[str]) -> None:
     for name in names:
         if name not in DEFAULTS:
             raise _unknown(name)
@@ -100,13 +100,15 @@ class Context:
 class Settings(Mapping[str, Any]):
     """What is in force here and now: attributes or items; changed by `configure` and `context`."""
 
-    __slots__ = ("_base", "_lock")
+    __slots__ = ("_base", "_chosen", "_lock")
 
     def __init__(self) -> None:
         object.__setattr__(self, "_base", DEFAULTS)
+        object.__setattr__(self, "_chosen", frozenset())
         object.__setattr__(self, "_lock", threading.Lock())
 
     _base: Mapping[str, Any]
+    _chosen: frozenset[str]
     _lock: threading.Lock
 
     # -- reading
@@ -126,6 +128,12 @@ class Settings(Mapping[str, Any]):
         """The setting, or `default` when it is None. An unknown name is an error here too."""
         value = self[name]
         return default if value is None else value
+
+    def is_set(self, name: str) -> bool:
+        """Whether somebody has chosen the value that is in force here, be it the default's: by `configure`, or by a
+        `context` or a system around this call."""
+        _check((name,))
+        return name in _overlay.get() or name in self._chosen
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._base)
@@ -170,6 +178,7 @@ class Settings(Mapping[str, Any]):
         _check(changes)
         with self._lock:
             object.__setattr__(self, "_base", MappingProxyType({**self._base, **changes}))
+            object.__setattr__(self, "_chosen", self._chosen | changes.keys())
 
     def context(self, **changes: Any) -> Context:
         """Set for the code inside ``with settings.context(...):`` only."""
@@ -179,6 +188,7 @@ class Settings(Mapping[str, Any]):
         """Back to the defaults, for the whole process (`context` blocks stay)."""
         with self._lock:
             object.__setattr__(self, "_base", DEFAULTS)
+            object.__setattr__(self, "_chosen", frozenset())
 
     # -- files
 
@@ -216,10 +226,10 @@ settings = Settings()
 def error_limit(own: int | None) -> int | None:
     """After how many failing examples an evaluation ends: as it says itself, else as `max_errors` was set to. None: it
     has no limit, which is what it has until somebody sets one."""
-    chosen: int = settings.max_errors
     if own is not None:
         return own
-    return None if chosen == DEFAULTS["max_errors"] else chosen
+    chosen: int | None = settings.max_errors if settings.is_set("max_errors") else None
+    return chosen
 
 
 def configure(**changes: Any) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dspex._settings import error_limit, settings
+from dspex._settings import DEFAULTS, error_limit, settings
 from dspex.callbacks import Watch, active_callbacks
 from dspex.predict import Module
 
@@ -18,7 +20,9 @@ from ._failures import FailureKind
 from ._ledger import RetryPolicy
 from ._listener import check_listener
 from ._messages import Job
+from ._options import as_devset, check_count, check_score, check_seconds
 from ._report import EvaluationResult
+from ._saving import check_target, publish
 
 if TYPE_CHECKING:
     from dspex.system import System
@@ -28,6 +32,24 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dspex.evaluate")
 
 _REDRAW = 0.1  # seconds between two looks at the progress while waiting
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One call of an `Evaluate`: what its arguments say, and the `Evaluate` where they say nothing.
+
+    By these names, which are DSPy's, `on_evaluate_start` is told of it.
+    """
+
+    program: Any
+    metric: Callable[..., Any] | None
+    devset: Sequence[Any] | None
+    num_threads: int | None
+    display_progress: bool
+    display_table: bool | int | None
+    callback_metadata: Mapping[str, Any] | None
+    save_as_csv: str | Path | None
+    save_as_json: str | Path | None
 
 
 class Evaluate:
@@ -48,16 +70,23 @@ class Evaluate:
     computes it in OS processes (``metric_processes`` of them, one per core by default): a crash or an endless loop
     then costs one example. It must be picklable.
 
+    The result is written to ``save_as_csv`` and ``save_as_json``, and its first ``display_table`` examples (True: all)
+    are shown. Where nothing can be written is an `OSError` before anything runs; what fails at the end is logged, and
+    the result is returned all the same.
+
     With ``provide_traceback`` the traceback of one failure of each kind is logged; each `Failed` has its own anyway.
 
     ``on_event`` is called, on the scheduler's loop, with each `Scored`, `Failed`, `ExampleRetried`,
-    `EvaluationStopped` and `EvaluationFinished`; it must be quick.
+    `EvaluationStopped` and `EvaluationFinished`; it must be quick, and no coroutine function. One that raises is
+    logged and not called again.
+
+    Raises `TypeError` and `ValueError` for options that cannot be, here or when it is called.
     """
 
     def __init__(
         self,
         *,
-        devset: Sequence[Any],
+        devset: Iterable[Any] | None,
         metric: Callable[..., Any] | None = None,
         num_threads: int | None = None,
         display_progress: bool = False,
@@ -65,8 +94,8 @@ class Evaluate:
         max_errors: int | None = None,
         provide_traceback: bool | None = None,
         failure_score: float | None = None,
-        save_as_csv: str | None = None,
-        save_as_json: str | None = None,
+        save_as_csv: str | Path | None = None,
+        save_as_json: str | Path | None = None,
         num_workers: int | None = None,
         timeout: float | None = None,
         max_retries: int = 2,
@@ -79,10 +108,7 @@ class Evaluate:
     ) -> None:
         if metric_executor not in ("inline", "process"):
             raise ValueError(f"metric_executor must be 'inline' or 'process', not {metric_executor!r}")
-        if timeout is not None and timeout <= 0:
-            raise ValueError("timeout must be more than 0 seconds, or None for no limit")
-        check_listener(on_event)
-        self.devset = devset
+        self.devset = as_devset(devset)
         self.metric = metric
         self.num_workers = num_workers if num_workers is not None else num_threads
         self.display_progress = display_progress
@@ -98,60 +124,65 @@ class Evaluate:
         self.metric_processes = metric_processes
         self.on_event = on_event
         self.callbacks = list(callbacks)
+        self._check()
 
     def __call__(
         self,
         program: Any,
         metric: Callable[..., Any] | None = None,
-        devset: Sequence[Any] | None = None,
+        devset: Iterable[Any] | None = None,
         num_threads: int | None = None,
         display_progress: bool | None = None,
         display_table: bool | int | None = None,
         callback_metadata: Mapping[str, Any] | None = None,
-        save_as_csv: str | None = None,
-        save_as_json: str | None = None,
+        save_as_csv: str | Path | None = None,
+        save_as_json: str | Path | None = None,
         *,
         num_workers: int | None = None,
     ) -> EvaluationResult:
         """Evaluate, and wait. In a fiber it parks. Ctrl-C ends it and returns what is finished."""
-        width = num_workers if num_workers is not None else num_threads
-        with self._watched(program, callback_metadata) as watch:
-            evaluation = self._prepared(program, metric, devset, width)  # an interrupt here finds nothing begun
+        asked = self._asked(
+            program, metric, devset, num_workers if num_workers is not None else num_threads,
+            display_progress, display_table, callback_metadata, save_as_csv, save_as_json,
+        )  # fmt: skip
+        with self._watched(asked) as watch:
+            evaluation = self._prepared(asked)  # an interrupt here finds nothing begun
             try:
-                show = self.display_progress if display_progress is None else display_progress
-                result = self._follow(evaluation.begin(), show)
+                result = self._follow(evaluation.begin(), asked.display_progress)
             except KeyboardInterrupt:
                 result = evaluation.cancel()
             except BaseException:
                 evaluation.abandon()
                 raise
             watch.outputs = result
-        self._publish(result, display_table, save_as_csv, save_as_json)
+        self._publish(result, asked)
         return result
 
     async def acall(
         self,
         program: Any,
         metric: Callable[..., Any] | None = None,
-        devset: Sequence[Any] | None = None,
+        devset: Iterable[Any] | None = None,
         num_threads: int | None = None,
         display_progress: bool | None = None,
         display_table: bool | int | None = None,
         callback_metadata: Mapping[str, Any] | None = None,
-        save_as_csv: str | None = None,
-        save_as_json: str | None = None,
+        save_as_csv: str | Path | None = None,
+        save_as_json: str | Path | None = None,
         *,
         num_workers: int | None = None,
     ) -> EvaluationResult:
         """The same on any event loop. A cancelled ``acall`` ends the evaluation; to get its partial result then, use
         `start` and `Evaluation.cancel`."""
-        width = num_workers if num_workers is not None else num_threads
-        show = self.display_progress if display_progress is None else display_progress
-        with self._watched(program, callback_metadata) as watch:
-            evaluation = self.start(program, metric=metric, devset=devset, num_workers=width)
-            result = await (self._follow_async(evaluation) if show else evaluation)
+        asked = self._asked(
+            program, metric, devset, num_workers if num_workers is not None else num_threads,
+            display_progress, display_table, callback_metadata, save_as_csv, save_as_json,
+        )  # fmt: skip
+        with self._watched(asked) as watch:
+            evaluation = self._prepared(asked).begin()
+            result = await (self._follow_async(evaluation) if asked.display_progress else evaluation)
             watch.outputs = result
-        self._publish(result, display_table, save_as_csv, save_as_json)
+        self._publish(result, asked)
         return result
 
     def start(
@@ -159,25 +190,63 @@ class Evaluate:
         program: Any,
         *,
         metric: Callable[..., Any] | None = None,
-        devset: Sequence[Any] | None = None,
+        devset: Iterable[Any] | None = None,
         num_workers: int | None = None,
     ) -> Evaluation:
         """Begin, and do not wait: the `Evaluation` can be watched, awaited and cancelled."""
-        return self._prepared(program, metric, devset, num_workers).begin()
+        return self._prepared(
+            self._asked(program, metric, devset, num_workers, save_as_csv="", save_as_json="")
+        ).begin()
 
-    def _prepared(
+    def _asked(
         self,
         program: Any,
-        metric: Callable[..., Any] | None,
-        devset: Sequence[Any] | None,
-        num_workers: int | None,
-    ) -> Evaluation:
-        system = _current_system()
-        rows = self.devset if devset is None else devset
-        metric = self.metric if metric is None else metric
+        metric: Callable[..., Any] | None = None,
+        devset: Iterable[Any] | None = None,
+        num_threads: int | None = None,
+        display_progress: bool | None = None,
+        display_table: bool | int | None = None,
+        callback_metadata: Mapping[str, Any] | None = None,
+        save_as_csv: str | Path | None = None,
+        save_as_json: str | Path | None = None,
+    ) -> _Asked:
+        width = self.num_workers if num_threads is None else num_threads
+        return _Asked(
+            program,
+            self.metric if metric is None else metric,
+            self.devset if devset is None else as_devset(devset),
+            settings.get("num_threads", DEFAULTS["num_threads"]) if width is None else width,
+            self.display_progress if display_progress is None else display_progress,
+            self.display_table if display_table is None else display_table,
+            callback_metadata,
+            self.save_as_csv if save_as_csv is None else save_as_csv,
+            self.save_as_json if save_as_json is None else save_as_json,
+        )
+
+    def _check(self) -> None:
+        """Of its options, one by one: whether it can be. They may have been changed since it was made."""
+        check_count("num_workers", self.num_workers)
+        check_count("max_errors", self.max_errors, 0)
+        check_count("metric_processes", self.metric_processes)
+        check_score("failure_score", self.failure_score)
+        check_seconds("timeout", self.timeout)
+        check_listener(self.on_event)
+
+    def _prepared(self, asked: _Asked) -> Evaluation:
+        self._check()
+        metric, rows = asked.metric, asked.devset
         if metric is None:
             raise ValueError("Evaluate needs a metric: give it to Evaluate(metric=...) or to the call")
-        width = num_workers if num_workers is not None else self.num_workers
+        if rows is None:
+            raise ValueError("Evaluate needs a devset: give it to Evaluate(devset=...) or to the call")
+        check_count("num_workers", asked.num_threads)
+        limit = error_limit(self.max_errors)
+        check_count("the setting max_errors", limit, 0)
+        for option in ("save_as_csv", "save_as_json"):
+            if path := getattr(asked, option):
+                check_target(option, path)
+        target = _target(asked.program)
+        system = _current_system()
         name = getattr(metric, "__name__", type(metric).__name__)
         release = None
         processes = None
@@ -189,24 +258,21 @@ class Evaluate:
             release = processes.close
         return Evaluation(
             system,
-            DevsetSource(rows, self._job_maker(program, metric, processes)),
-            width=settings.num_threads if width is None else width,
+            DevsetSource(rows, self._job_maker(target, metric, processes)),
+            width=asked.num_threads or 1,
             policy=self.policy,
-            max_errors=error_limit(self.max_errors),
+            max_errors=limit,
             failure_score=self.failure_score,
             metric_name=name,
-            program_name=_name_of(program),
+            program_name=_name_of(asked.program),
             on_event=self.on_event,
             release=release,
         )
 
     def _job_maker(
-        self, program: Any, metric: Callable[..., Any], processes: MetricProcesses | None
+        self, target: Any, metric: Callable[..., Any], processes: MetricProcesses | None
     ) -> Callable[[Any, int, FailureKind | None], Job]:
         timeout = self.timeout
-        target = program if isinstance(program, Module) or hasattr(program, "call") or callable(program) else None
-        if target is None:
-            raise TypeError(f"{type(program).__name__} is no program: give a Module, a spawned program or a function")
 
         def make(example: Any, attempt: int, last_kind: FailureKind | None) -> Job:
             changes = fresh_sample(attempt) if last_kind is FailureKind.MALFORMED_OUTPUT else {}
@@ -214,8 +280,8 @@ class Evaluate:
 
         return make
 
-    def _watched(self, program: Any, metadata: Mapping[str, Any] | None) -> Watch:
-        inputs = {"program": program, "metric": self.metric, "devset": self.devset, **(metadata or {})}
+    def _watched(self, asked: _Asked) -> Watch:
+        inputs = {field.name: getattr(asked, field.name) for field in fields(asked)}
         return Watch(active_callbacks(self), "evaluate", self, inputs)
 
     # -- waiting and showing
@@ -249,14 +315,8 @@ class Evaluate:
             raise
         return result
 
-    def _publish(
-        self, result: EvaluationResult, display_table: bool | int | None, csv: str | None, json: str | None
-    ) -> None:
-        table = self.display_table if display_table is None else display_table
-        if table is not False and table is not None:
-            from ._render import show_result
-
-            show_result(result, None if table is True else table)
+    def _publish(self, result: EvaluationResult, asked: _Asked) -> None:
+        publish(result, table=asked.display_table, csv=asked.save_as_csv, json=asked.save_as_json)
         tracebacks = settings.provide_traceback if self.provide_traceback is None else self.provide_traceback
         if tracebacks and result.failures:
             from ._render import one_of_each
@@ -264,13 +324,16 @@ class Evaluate:
             for failure in one_of_each(result.failures):
                 if failure.traceback:
                     _log.warning("example %d failed (%s):\n%s", failure.index, failure.kind, failure.traceback)
-        if csv := csv or self.save_as_csv:
-            result.save_as_csv(csv)
-        if json := json or self.save_as_json:
-            result.save_as_json(json)
 
     def __repr__(self) -> str:
-        return f"Evaluate(devset={len(self.devset)} examples, metric={getattr(self.metric, '__name__', self.metric)})"
+        devset = "none" if self.devset is None else f"{len(self.devset)} examples"
+        return f"Evaluate(devset={devset}, metric={getattr(self.metric, '__name__', self.metric)})"
+
+
+def _target(program: Any) -> Any:
+    if isinstance(program, Module) or hasattr(program, "call") or callable(program):
+        return program
+    raise TypeError(f"{type(program).__name__} is no program: give a Module, a spawned program or a function")
 
 
 def _name_of(program: Any) -> str:

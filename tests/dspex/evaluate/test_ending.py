@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from actors import sleep
 from dspex.evaluate import Evaluate, EvaluationFinished, FailureKind, Scored, _evaluation
 from dspex.predict import Module
 from dspex.primitives import Example, Prediction
@@ -40,9 +39,9 @@ class Hangs(Module):
         super().__init__()
         self.begun = threading.Event()
 
-    def forward(self, question):
+    async def aforward(self, question):
         self.begun.set()
-        sleep(1000)
+        await asyncio.sleep(1000)
 
 
 class Nests(Module):
@@ -105,7 +104,8 @@ def test_an_error_while_the_result_is_built_reaches_who_waits_and_gives_back_wha
         raise ArithmeticError("no mean")
 
     monkeypatch.setattr(_evaluation, "EvaluationResult", broken)
-    evaluation = Evaluate(devset=examples(2), metric=exact)._prepared(Echo(), None, None, None)
+    evaluate = Evaluate(devset=examples(2), metric=exact)
+    evaluation = evaluate._prepared(evaluate._asked(Echo()))
     released = []
     evaluation._release = lambda: released.append(True)
     evaluation.begin()
