@@ -7,7 +7,7 @@ import pytest
 
 from actors import sleep
 from dspex import _errors as errors
-from dspex.evaluate import Evaluate, FailureKind
+from dspex.evaluate import Evaluate, FailureKind, Scored
 from dspex.evaluate._worker import EvaluationWorker
 from dspex.predict import Module
 from dspex.primitives import Example, Prediction
@@ -51,19 +51,18 @@ def test_workers_that_are_killed_at_any_moment_cost_no_example(system, monkeypat
             workers.append(self.actor_ref)
 
     monkeypatch.setattr("dspex.evaluate._collector.EvaluationWorker", Watched)
-    evaluation = Evaluate(
-        devset=examples(400), metric=exact, num_workers=16, max_retries=1000, quarantine_after=1000
-    ).start(Waits())
-    killed = 0
-    for turn in itertools.count():
-        if evaluation.done():
-            break
+    turns = itertools.count()
+
+    def kill(event):
         alive = [worker for worker in workers if worker.is_alive()]
-        if alive:
-            alive[turn * 7 % len(alive)].kill()
-            killed += 1
-    assert killed > 16
-    assert [scored.index for scored in evaluation.result().scored] == list(range(400))
+        if isinstance(event, Scored) and alive:
+            alive[next(turns) * 7 % len(alive)].kill()
+
+    result = Evaluate(
+        devset=examples(200), metric=exact, num_workers=8, max_retries=1000, quarantine_after=1000, on_event=kill
+    )(Waits())
+    assert next(turns) > 100
+    assert [scored.index for scored in result.scored] == list(range(200))
 
 
 def test_what_is_no_example_and_what_cannot_be_read_fails_alone(system):
