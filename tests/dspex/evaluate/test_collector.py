@@ -5,9 +5,10 @@ import threading
 
 import pytest
 
-from actors import sleep
+from actors import ActorDeadError, sleep
 from dspex import _errors as errors
 from dspex.evaluate import Evaluate, FailureKind, Scored
+from dspex.evaluate._collector import Collector
 from dspex.evaluate._worker import EvaluationWorker
 from dspex.predict import Module
 from dspex.primitives import Example, Prediction
@@ -63,6 +64,24 @@ def test_workers_that_are_killed_at_any_moment_cost_no_example(system, monkeypat
     )(Waits())
     assert next(turns) > 100
     assert [scored.index for scored in result.scored] == list(range(200))
+
+
+def test_a_worker_that_is_gone_before_its_end_is_known_costs_not_even_an_attempt(system, monkeypatch):
+    class Gone:
+        def tell(self, message):
+            raise ActorDeadError("it was killed a moment ago")
+
+    send, turns = Collector._send, itertools.count()
+
+    def sometimes_too_late(self, worker, lease, now):
+        if next(turns) % 3 == 0:
+            self._idle.append(worker)
+            worker = Gone()
+        send(self, worker, lease, now)
+
+    monkeypatch.setattr(Collector, "_send", sometimes_too_late)
+    result = Evaluate(devset=examples(30), metric=exact, num_workers=4)(Waits())
+    assert [(scored.index, scored.attempts) for scored in result.scored] == [(n, 1) for n in range(30)]
 
 
 def test_what_is_no_example_and_what_cannot_be_read_fails_alone(system):
