@@ -358,6 +358,8 @@ class Collector(AsyncActor):
         self._settle(lease.index, failed, report)
         if self._ledger.too_many_errors and not self._ledger.is_closed:
             self._cancel("max_errors")
+        elif kind is FailureKind.REFUSED and self._ledger.is_refused:
+            self._stop_early("refused")
 
     def _settle(self, index: int, outcome: Outcome, report: Report | None) -> None:
         self._last_kind.pop(index, None)

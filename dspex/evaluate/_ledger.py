@@ -81,6 +81,7 @@ class _Trouble:
 ASIDE = math.inf
 """When an example is retried that was set aside."""
 
+_REFUSALS = 10  # for credentials or for what is not configured, without a single score
 _WAITED_OUT = frozenset({FailureKind.OUTAGE, FailureKind.RATE_LIMIT})
 
 
@@ -254,6 +255,11 @@ class Ledger:
         """``max_errors`` final failures or more: time to `close`. Cancelled examples are no errors."""
         errors = self.failed - self._counts[FailureKind.CANCELLED]
         return self._max_errors is not None and errors >= max(1, self._max_errors)
+
+    @property
+    def is_refused(self) -> bool:
+        """Nothing was scored, and so many were refused that the others will be: time to `close`."""
+        return self.done == self.failed and self._counts[FailureKind.REFUSED] >= _REFUSALS
 
     def _settle(self, lease: Lease) -> bool:
         if self._leased.get(lease.index) != lease:

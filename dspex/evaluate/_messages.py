@@ -123,7 +123,7 @@ class ExampleRetried:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationStopped:
-    """Event: nothing more is handed out; ``reason`` is "max_errors", "cancelled" or "budget"."""
+    """Event: nothing more is handed out; ``reason`` is "max_errors", "cancelled", "budget" or "refused"."""
 
     reason: str
     done: int

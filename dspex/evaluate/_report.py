@@ -28,7 +28,8 @@ class EvaluationResult(Prediction):
 
     ``results`` is DSPy's list of ``(example, prediction, score)``; the row of a failed example holds an empty
     prediction (or the program's, when only the metric failed) and ``failure_score``, which is None unless it was
-    chosen. ``stopped`` says why an evaluation ended early: "max_errors", "cancelled", "budget" or None.
+    chosen. ``stopped`` says why an evaluation ended early: "max_errors", "cancelled", "budget", "refused" or
+    None.
     """
 
     def __init__(

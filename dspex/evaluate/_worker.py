@@ -29,7 +29,8 @@ class EvaluationWorker(AsyncActor):
         self._system = system
         self._place = WorkerPlace(collector, self.actor_ref)
         # Not in `on_start`: an actor without one has started when it is made, and its supervisor need not wait for it.
-        collector.tell(WorkerReady(self.actor_ref))
+        if collector.is_alive():  # else its supervisor is about to end
+            collector.tell(WorkerReady(self.actor_ref))
 
     @fiber
     @hosting

@@ -154,3 +154,28 @@ def test_no_failure_keeps_what_its_code_had_in_hand(system):
     assert len(result.failures) == 10
     gc.collect()
     assert [each for each in seen if each() is not None] == []
+
+
+def test_a_wrong_key_is_told_after_a_few_examples(system):
+    asked = []
+
+    class Refused(Module):
+        async def aforward(self, question):
+            asked.append(question)
+            raise errors.LMAuthError("no such key")
+
+    result = Evaluate(devset=examples(1000), metric=exact, num_workers=4)(Refused())
+    assert len(asked) < 30
+    assert result.stopped == "refused"
+    assert result.counts == {FailureKind.REFUSED: len(asked), FailureKind.CANCELLED: 1000 - len(asked)}
+
+
+def test_who_was_scored_once_is_not_stopped_by_refusals(system):
+    class Sometimes(Module):
+        async def aforward(self, question):
+            if question != "q0":
+                raise errors.LMAuthError("no such key")
+            return Prediction(answer="a0")
+
+    result = Evaluate(devset=examples(50), metric=exact, num_workers=1)(Sometimes())
+    assert (result.stopped, result.counts) == (None, {FailureKind.REFUSED: 49})
