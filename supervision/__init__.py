@@ -1,5 +1,6 @@
 """Supervision trees that do what OTP's do: child specs, supervisors, restart strategies, the inspectable tree."""
 
+from supervision._adopt import adopt
 from supervision._backoff import Backoff
 from supervision._base import BaseSupervisor
 from supervision._calls import (
@@ -18,6 +19,7 @@ from supervision._calls import (
 from supervision._counters import Counters, counters
 from supervision._dynamic import DynamicSupervisor
 from supervision._errors import (
+    AdoptionError,
     BadCombinationError,
     ChildError,
     ChildNotFoundError,
@@ -56,6 +58,7 @@ from supervision._tree import Node, find_node, tree, walk
 from supervision._what_if import Consequence, WhatIf, what_if
 
 __all__ = [
+    "AdoptionError",
     "Backoff",
     "BadCombinationError",
     "BaseSupervisor",
@@ -95,6 +98,7 @@ __all__ = [
     "TaskTimeoutError",
     "TemplateError",
     "WhatIf",
+    "adopt",
     "async_",
     "async_nolink",
     "async_stream",

@@ -48,13 +48,18 @@ from supervision._table import (
     StopStep,
 )
 
-__all__ = ["BaseSupervisor"]
+__all__ = ["BaseSupervisor", "place_of_child"]
 
 _AT_ONCE: Final = 64
 """Steps of one plan that may hold the loop in one go: 10,000 children start without stalling everybody else."""
 
 _path: ContextVar[str | None] = ContextVar("supervision.path", default=None)
 """Where in the tree the supervisor that is just being constructed will be."""
+
+
+def place_of_child() -> str | None:
+    """In a start function: the path of the child that is being started, if that is a supervisor."""
+    return _path.get()
 
 
 class BaseSupervisor(AsyncActor):
@@ -91,6 +96,13 @@ class BaseSupervisor(AsyncActor):
         outcome = self._drive(self.table.stop())
         if isinstance(outcome, Coroutine):
             await outcome
+
+    def moved(self, path: str) -> None:
+        """It has been adopted: this is its path from now on."""
+        self.path = path
+        self._log = None
+        if hasattr(self, "table"):
+            self.table.name = path
 
     def _make_table(self) -> ChildTable:
         raise TypeError(f"{type(self).__qualname__} has to define _make_table()")

@@ -7,6 +7,7 @@ from typing import Any
 from actors import ExitReason
 
 __all__ = [
+    "AdoptionError",
     "BadCombinationError",
     "ChildError",
     "ChildNotFoundError",
@@ -109,6 +110,14 @@ class ChildStartError(ChildError):
         self.reason = reason
         super().__init__(child, f"did not start: {reason}")
         self.__cause__ = getattr(reason, "exception", None)
+
+
+class AdoptionError(ChildError):
+    """`adopt` of an actor that cannot become the child of the supervisor that is starting it."""
+
+    def __init__(self, child: object, reason: str) -> None:
+        self.reason = reason
+        super().__init__(child, f"cannot be adopted: {reason}; start another one")
 
 
 class MaxChildrenError(SupervisionError):
