@@ -7,7 +7,8 @@
 | `lm.request.exception` | `duration` | `id`, `model`, `provider`, `kind`, `code`, `status`, `error` |
 | `lm.retry` | `wait` | `pool`, `error`, `code` |
 | `lm.fallback` | | `model`, `to`, `error`, `code` |
-| `lm.breaker.opened`, `lm.breaker.closed` | `trips` | `pool`, `failure` |
+| `lm.breaker.opened` | `trips` | `pool`, `failure` |
+| `lm.breaker.closed` | `trips` | `pool` |
 | `lm.limiter.paused` | `seconds`, `throttled` | `pool` |
 | `lm.limiter.resumed` | `rate`, 0 for no limit | `pool` |
 | `cache.hit` | | `tier`: memory, disk, or flight for an identical call's answer |

@@ -212,6 +212,6 @@ class Gate:
         events = self._scheduler.events
         if events.active:
             opened = self.breaker.opened_by
-            topic = BREAKER_OPENED if opened is not None else BREAKER_CLOSED
-            events.emit(topic, {"trips": self.breaker.trips}, {"pool": self.name, "failure": opened})
+            about = {"pool": self.name} if opened is None else {"pool": self.name, "failure": opened}
+            events.emit(BREAKER_CLOSED if opened is None else BREAKER_OPENED, {"trips": self.breaker.trips}, about)
         self.pump()

@@ -22,6 +22,7 @@ _TOPICS: Final = {
     "evaluation.retry": "debug",
     "evaluation.failure": "info",
     "lm.breaker": "warning",
+    "lm.breaker.closed": "info",
     "lm.fallback": "warning",
     "lm.limiter": "info",
     "lm.request": "debug",

@@ -127,6 +127,13 @@ def test_the_breaker_and_the_limiter_say_when_they_hold_calls_back(scheduler: Sc
         {"pool": "openai/m", "failure": "server"},
     )
 
+    heard = Heard(scheduler, "lm.breaker.closed")
+    with FaultServer(faults=first_attempts("error_500")) as server:
+        lm = model(server, retry=QUICK, breaker=BreakerPolicy(failures=1, open_for=0.001))
+        assert lm("item-3") == [value_of(3)]
+    (closed,) = heard.events
+    assert (closed.measurements, closed.metadata) == ({"trips": 1}, {"pool": "openai/m"})
+
     heard = Heard(scheduler, "lm.limiter")
     limits = {"x-ratelimit-remaining-requests": "0"}
     busy = first_attempts(Fault("rate_limit", seconds=0.01, headers=limits))

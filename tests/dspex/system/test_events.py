@@ -308,12 +308,14 @@ def test_structlog_gets_what_the_log_level_lets_through(make: Any, monkeypatch: 
         with structlog.testing.capture_logs() as lines, make(name=level) as system:
             dspex.Evaluate(devset=examples("a"), metric=exact)(dspex.Predict("question -> answer"))
             system.events.emit("lm.breaker.opened", {"trips": 1}, {"pool": "p", "failure": "outage"})
+            system.events.emit("lm.breaker.closed", {"trips": 1}, {"pool": "p"})
         return {line["event"]: line["log_level"] for line in lines}
 
     assert logged("warning") == {"lm.breaker.opened": "warning"}
     told = logged("debug")
     assert told["evaluation.progress"] == "debug"
     assert told["evaluation.finished"] == "info"
+    assert (told["lm.breaker.opened"], told["lm.breaker.closed"]) == ("warning", "info")
     assert logged("error") == {}
 
 
