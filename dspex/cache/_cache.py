@@ -142,6 +142,12 @@ class Cache(Generic[T]):
         self.disk.put_many([(key, payload)])
         return None
 
+    def move(self, memory: MemoryTier, disk: DiskTier | None) -> None:
+        """Have these tiers from now on. What the memory tier held is in the new one too. Flights go on."""
+        if memory is not self.memory:
+            memory.take_in(self.memory, self._clock())
+        self.memory, self.disk = memory, disk
+
     def stats(self) -> CacheStats:
         memory = self.memory
         return CacheStats(

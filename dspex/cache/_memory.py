@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from math import inf
 
 
 class MemoryTier:
@@ -34,20 +35,30 @@ class MemoryTier:
             self._entries.move_to_end(key)
             return entry[0]
 
-    def put(self, key: str, payload: bytes, now: float) -> None:
-        """Keep it, at the price of the least recently used. One larger than the whole tier is not kept."""
+    def put(self, key: str, payload: bytes, now: float, *, until: float = inf) -> None:
+        """Keep it, no longer than `until`, at the price of the least recently used. One larger than the whole tier is
+        not kept.
+        """
         with self._lock:
             if key in self._entries:
                 self._drop(key)
             if len(payload) > self.max_bytes:
                 return
-            expires = float("inf") if self.ttl is None else now + self.ttl
+            expires = until if self.ttl is None else min(until, now + self.ttl)
             self._entries[key] = (payload, expires)
             self._bytes += len(payload)
             while len(self._entries) > self.max_entries or self._bytes > self.max_bytes:
                 _, (oldest, _) = self._entries.popitem(last=False)
                 self._bytes -= len(oldest)
                 self.evicted += 1
+
+    def take_in(self, other: MemoryTier, now: float) -> None:
+        """Keep what another tier keeps: each entry no longer than there, nor than one that is put here now."""
+        with other._lock:
+            entries = list(other._entries.items())
+        for key, (payload, expires) in entries:
+            if now < expires:
+                self.put(key, payload, now, until=expires)
 
     def evict(self, key: str) -> None:
         """Forget one entry, if it is there."""

@@ -8,6 +8,7 @@ from ._embedder import Embedder
 from ._history import inspect_history, pretty_print_history
 from ._limiter import Limiter
 from ._lm import LM
+from ._part import LmPart
 from ._pool import Pool, PoolOptions
 from ._prices import Price, prices, register_price
 from ._providers import PROVIDERS, Provider
@@ -28,6 +29,7 @@ __all__ = [
     "LMRequest",
     "LMResponse",
     "Limiter",
+    "LmPart",
     "LmService",
     "PROVIDERS",
     "Pool",

@@ -1,4 +1,4 @@
-"""What a system offers to its LMs: pools, cache, prices. One per scheduler."""
+"""What a scheduler offers to its LMs: pools and cache. One service per scheduler."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from actors import ActorRef, AsyncActor, NameTakenError, Reply, Scheduler, Shutdown
+from actors import ActorRef, AsyncActor, NameTakenError, Reply, Scheduler, Via
 from dspex._errors import LMTransportError
 from dspex.cache import Cache, CacheWriter, DiskTier, Keep, MemoryTier
-from supervision import ChildSpec, DynamicSupervisor, SupervisorSpec
+from supervision import DynamicSupervisor
 
 from ._cached import ResponseCodec, VectorCodec
 from ._collector import collect_seldom
 from ._direct import DirectTransport
 from ._pool import Pool, PoolOptions
+from ._tally import Tally
 from ._transport import Transport, default_max_connections
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class PoolKey:
 class LmService:
     """Pools by key, and the cache, for everything that runs on one scheduler.
 
-    In a system: `LmService(scheduler, disk=...)` and its `spec()` as a child of the tree. Without one, the first call
-    on a scheduler makes a plain one (`of`), with no disk tier.
+    In a system it is a part of the tree (`LmPart`). Without one, the first call on a scheduler makes a plain one
+    (`of`), with no disk tier; a system that is started there later takes that one over, with the calls in flight.
     """
 
     def __init__(
@@ -57,51 +58,60 @@ class LmService:
     ) -> None:
         """`conceal` is told the keys that are used, so that nothing shows them."""
         self.scheduler = scheduler
-        self.conceal = conceal
+        self.tally = Tally()
         self.pools: dict[PoolKey, Pool] = {}
         self.ref: ActorRef[Any] | None = None
-        self._disk = disk
-        self._writer: ActorRef[Any] | None = None
-        self._supervisor: ActorRef[Any] | None = None
+        self.supervisor: ActorRef[Any] | None = None
+        self.writer: ActorRef[Any] | None = None
+        self._conceal = conceal
         self._owned: list[Transport] = []
         tiers = memory if memory is not None else MemoryTier()
-        write = self._keep if disk is not None else None
-        read, note = scheduler.run_blocking, self._note
+        read, write, note = scheduler.run_blocking, self._keep, self._note
         self.cache = Cache(ResponseCodec(), tiers, disk, read=read, write=write, note=note)
         self.vectors = Cache(VectorCodec(), tiers, disk, read=read, write=write, note=note)
 
     @classmethod
     def of(cls, scheduler: Scheduler) -> LmService:
         """The service of a scheduler; made and started if there is none. Any thread."""
-        found = scheduler.registry.lookup(NAME)
-        if found:
-            service = found[0].value
-            assert isinstance(service, LmService)
+        service = cls.found(scheduler)
+        if service is not None:
             return service
         service = cls(scheduler)
-        ref = LmKeeper.with_options(scheduler=scheduler).start(service)
-        try:
-            scheduler.registry.register(NAME, service, owner=ref)
+        service.supervisor = supervisor = DynamicSupervisor.with_options(scheduler=scheduler).start("pools")
+        try:  # last of all, since from here on others use it
+            LmKeeper.with_options(scheduler=scheduler, name=service.name()).start(service)
         except NameTakenError:  # another thread was faster
-            ref.kill()
+            supervisor.stop(block=False)
             return cls.of(scheduler)
-        service.ref = ref
-        service._supervisor = DynamicSupervisor.with_options(scheduler=scheduler).start("pools")
         return service
 
-    def spec(self) -> SupervisorSpec:
-        """The service as a part of a system's tree: the keeper, the cache's writer, the pools."""
-        children: list[ChildSpec] = [ChildSpec("keeper", (LmKeeper, (self,)))]
-        if self._disk is not None:
-            children.append(ChildSpec("cache", self._start_writer))
-        children.append(ChildSpec("pools", self._start_pools, type="supervisor", shutdown="infinity"))
-        return SupervisorSpec(*children, id="lm", strategy="rest_for_one", intensity=10)
+    @staticmethod
+    def found(scheduler: Scheduler) -> LmService | None:
+        """The service of a scheduler, if it has one. Any thread."""
+        entries = scheduler.registry.lookup(NAME)
+        if not entries:
+            return None
+        service = entries[0].value
+        assert isinstance(service, LmService)
+        return service
+
+    def name(self) -> Via:
+        """The name that its keeper holds: whoever looks that up finds the service."""
+        return self.scheduler.registry.via(NAME, self)
+
+    def extend(self, disk: DiskTier | None, memory: MemoryTier, conceal: Callable[[str], None] | None) -> None:
+        """Have these from now on, and in `memory` also what was in the memory tier till now. On the loop."""
+        self.cache.move(memory, disk)
+        self.vectors.move(memory, disk)
+        self._conceal = conceal
+        for key in list(self.pools):
+            self._hide(key)
 
     def pool(self, key: PoolKey, transport: Transport | httpx.AsyncBaseTransport | str | None) -> Pool:
         """The pool of that key, started if need be. On the scheduler's loop."""
         pool = self.pools.get(key)
         if pool is None or pool.gate.closed is not None:
-            if self._supervisor is None or not self._supervisor.is_alive():
+            if self.supervisor is None or not self.supervisor.is_alive():
                 raise LMTransportError("the system's LM service is not running", code="closed")
             if pool is not None:
                 made: Transport = pool.transport
@@ -109,10 +119,13 @@ class LmService:
                 made = _transport(transport, key.proxy, key.base_url, key.options.max_in_flight)
                 if transport is None or isinstance(transport, str):
                     self._owned.append(made)
-            if self.conceal is not None and key.api_key:
-                self.conceal(key.api_key)
-            pool = self.pools[key] = Pool(self._name_for(key), self.scheduler, self._supervisor, made, key.options)
+            self._hide(key)
+            pool = self.pools[key] = Pool(self._name_for(key), self.scheduler, self.supervisor, made, key.options)
         return pool
+
+    def _hide(self, key: PoolKey) -> None:
+        if self._conceal is not None and key.api_key:
+            self._conceal(key.api_key)
 
     def _name_for(self, key: PoolKey) -> str:
         """Its own: the same model may be at several addresses."""
@@ -137,10 +150,10 @@ class LmService:
         owned, self._owned = self._owned, []
         for transport in owned:
             await transport.aclose()
-        if self._supervisor is not None:
-            self._supervisor.exit(Shutdown())
-        if self._writer is not None and self._writer.is_alive():
-            await self._writer.stop(block=False)
+        if self.supervisor is not None and self.supervisor.is_alive():
+            self.supervisor.stop(block=False)
+        if self.writer is not None and self.writer.is_alive():
+            await self.writer.stop(block=False)
 
     def _note(self, topic: str, tier: str | None) -> None:
         events = self.scheduler.events
@@ -148,45 +161,28 @@ class LmService:
             events.emit(topic, {}, {} if tier is None else {"tier": tier})
 
     def _keep(self, key: str, payload: bytes) -> Reply[None]:
-        writer = self._writer
+        writer = self.writer
         if writer is None or not writer.is_alive():
-            assert self._disk is not None
-            writer = self._writer = CacheWriter.with_options(scheduler=self.scheduler).start(self._disk)
+            assert self.cache.disk is not None
+            writer = self.writer = CacheWriter.with_options(scheduler=self.scheduler).start(self.cache.disk)
         written: Reply[None] = Reply()
         # A writer that ends writes what it has first: then, too, the answer is where it can be.
         writer.call(Keep(key, payload)).add_done_callback(lambda _: written.set(None))
         return written
 
-    def _start_writer(self) -> Reply[Any]:
-        reply = CacheWriter.start_link(self._disk)
-        reply.add_done_callback(lambda done: setattr(self, "_writer", None if done.exception() else done.get()))
-        return reply
-
-    def _start_pools(self) -> Reply[Any]:
-        reply = DynamicSupervisor.start_link("pools")
-        reply.add_done_callback(lambda done: setattr(self, "_supervisor", None if done.exception() else done.get()))
-        return reply
-
 
 class LmKeeper(AsyncActor):
-    """Owns the service's name on its scheduler, and closes what it has open when it ends."""
+    """Owns the service's name on its scheduler, and closes what it has open when it ends. Start it under that name."""
 
     def __init__(self, service: LmService) -> None:
         super().__init__()
         self.trap_exit = True  # so that on_stop runs when its supervisor stops it
         self.service = service
+        service.ref = self.actor_ref
         self._as_before: Callable[[], None] | None = None
 
     def on_start(self) -> None:
         self._as_before = collect_seldom()
-        if self.parent is None:  # not in a system's tree: `LmService.of` has entered it
-            return
-        registry = self.scheduler.registry
-        stopgap = registry.whereis(NAME)
-        if stopgap is not None:  # made by a call that came while this one was being restarted
-            stopgap.kill()
-        registry.register(NAME, self.service)
-        self.service.ref = self.actor_ref
 
     async def on_stop(self) -> None:  # type: ignore[override]
         if self._as_before is not None:

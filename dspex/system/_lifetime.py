@@ -55,9 +55,10 @@ class Lifetime(Services):
 
     def children(self) -> tuple[ChildSpec | SupervisorSpec, ...]:
         """What the system consists of, in the order in which it is started."""
+        assert self._lm_part is not None, "start has made it"
         return (
             *((store_spec(self.storage),) if self.storage.enabled else ()),
-            self.lm_service.spec(),
+            self._lm_part.spec(),
             ChildSpec("programs", (DynamicSupervisor, ("programs",))),
             ChildSpec("requests", Requests),
             SupervisorSpec(id="evaluations"),
@@ -67,13 +68,26 @@ class Lifetime(Services):
         )
 
     def start(self) -> Self:
-        """Start the tree.  Returns when all of it runs."""
+        """Start the tree.  Returns when all of it runs.
+
+        What was called on its scheduler without a system goes on within this one, with its connections and limits.
+
+        Raises:
+            SystemClosedError: it was started before.
+            ValueError: another system runs on its scheduler.
+        """
         if self._state != "new":
             raise SystemClosedError(f"The system {self.name!r} was started before: make a new one.")
         if in_notebook() if self._replace is None else self._replace:
             for other in _current.running_systems():
                 if other.name == self.name:
                     other.close()
+        for other in _current.running_systems():
+            if other.scheduler is self.scheduler:
+                raise ValueError(
+                    f"The system {other.name!r} runs on the scheduler of {self.name!r}: close it first, or give this "
+                    "one a scheduler of its own."
+                )
         if self._owns_scheduler:
             self.scheduler.start()
         self._state = "running"
@@ -82,7 +96,7 @@ class Lifetime(Services):
         self.scheduler.shown = self.redactor.shown
         for secret in secrets_of(self.lm, self.config):
             self.conceal(secret)
-        self._lm_service = lm_part(self._whole)
+        self._lm_part = lm_part(self._whole)
         self.recorder = Recorder(
             self.scheduler.events, crash_keeper(self.storage) if self.storage.enabled else None, self.redactor
         )

@@ -11,7 +11,7 @@ from supervision import ChildSpec
 
 if TYPE_CHECKING:
     from dspex.control import ControlServer
-    from dspex.lm import LmService
+    from dspex.lm import LmPart
     from dspex.system._config import SystemConfig
     from dspex.system._storage import Storage
     from dspex.system._system import System
@@ -24,15 +24,15 @@ def store_spec(storage: Storage) -> ChildSpec:
     return ChildSpec("store", (StoreKeeper, (storage,)), shutdown=30.0)
 
 
-def lm_part(system: System) -> LmService:
+def lm_part(system: System) -> LmPart:
     """Access to language models: cache and pools."""
     from dspex.cache import MemoryTier
-    from dspex.lm import LmService
+    from dspex.lm import LmPart
 
     cache = system.config.cache
     memory = MemoryTier(max_entries=cache.memory_entries, max_bytes=cache.memory_bytes, ttl=cache.ttl)
     disk = system.storage.disk_cache if system.storage.enabled and cache.enabled else None
-    return LmService(system.scheduler, disk=disk, memory=memory, conceal=system.conceal)
+    return LmPart(system.scheduler, disk=disk, memory=memory, conceal=system.conceal)
 
 
 def secrets_of(lm: Any, config: SystemConfig) -> Iterator[str]:

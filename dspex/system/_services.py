@@ -24,7 +24,7 @@ from dspex.system._redact import Redactor
 from dspex.system._storage import Storage
 
 if TYPE_CHECKING:
-    from dspex.lm import LmService
+    from dspex.lm import LmPart, LmService
     from dspex.quarantine import DeadLetters, Quarantine
     from dspex.store import Store
 
@@ -56,7 +56,7 @@ class Services:
         self.storage = Storage(config, store, announce(scheduler))
         self.placement = Placement(scheduler.blocking)
         self.poison = Poison(scheduler, self.storage, self.redactor, config.quarantine_after)
-        self._lm_service: LmService | None = None
+        self._lm_part: LmPart | None = None
         self._state = "new"
         self._lock = threading.Lock()
 
@@ -113,9 +113,9 @@ class Services:
     @property
     def lm_service(self) -> LmService:
         """The pools and the cache."""
-        if self._lm_service is None:
+        if self._lm_part is None:
             raise self._closed("it has no pools")
-        return self._lm_service
+        return self._lm_part.service
 
     @property
     def quarantine(self) -> Quarantine:

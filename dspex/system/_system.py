@@ -122,7 +122,7 @@ class System(Spawner):
 
     def pools(self) -> list[dict[str, Any]]:
         """The pools of the language models as they are: queues, counts, breakers.  Any thread; asks no actor."""
-        pools: list[dict[str, Any]] = [] if self._lm_service is None else self._lm_service.snapshot()["pools"]
+        pools: list[dict[str, Any]] = [] if self._lm_part is None else self._lm_part.service.snapshot()["pools"]
         return pools
 
     def counters(self) -> dict[str, Any]:

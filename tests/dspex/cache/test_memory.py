@@ -69,3 +69,24 @@ TestMemoryMachine.settings = settings(max_examples=25, stateful_step_count=20)
 def test_a_tier_without_room_is_refused(bounds: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="room"):
         MemoryTier(*bounds)
+
+
+def test_what_is_taken_in_lives_no_longer_than_in_either_tier() -> None:
+    brief, lasting = MemoryTier(ttl=10.0), MemoryTier()
+    brief.put("old", b"1", 0.0)
+    lasting.put("new", b"2", 0.0)
+    lasting.take_in(brief, 5.0)
+    assert lasting.get("old", 9.9) == b"1"
+    assert lasting.get("old", 10.0) is None
+    brief.take_in(lasting, 20.0)
+    assert brief.get("new", 29.9) == b"2"
+    assert brief.get("new", 30.0) is None
+
+
+def test_a_smaller_tier_takes_in_what_was_used_last() -> None:
+    large, small = MemoryTier(), MemoryTier(max_entries=2)
+    for key in "abc":
+        large.put(key, b"1", 0.0)
+    large.get("a", 1.0)
+    small.take_in(large, 2.0)
+    assert [small.get(key, 3.0) for key in "abc"] == [b"1", None, b"1"]
