@@ -162,7 +162,7 @@ def top_text(reading: Mapping[str, Any]) -> Group:
         drawn.caption_justify = "left"
     head = (
         f"{totals.get('actors', 0):,} actors, {totals.get('handled_per_second', 0):,.0f} messages/s, "
-        f"{totals.get('in_flight', 0):,} calls at work, {totals.get('lm_calls_per_second', 0):,.1f} LM calls/s, "
+        f"{totals.get('in_flight', 0):,} LM calls at work, {totals.get('lm_calls_per_second', 0):,.1f} LM calls/s, "
         f"{totals.get('total_tokens_per_second', 0):,.0f} tokens/s, {_spent(totals)}"
     )
     return Group(Text(head), drawn)

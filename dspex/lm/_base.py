@@ -9,12 +9,15 @@ from contextlib import aclosing
 from typing import Any, Self, TextIO
 
 from actors import current_scheduler, wait
+from actors.runtime import nearest_scheduler
 from dspex._errors import LMConfigurationError, LMUnexpectedError
 from dspex._settings import settings
 from dspex.callbacks import Watch, active_callbacks
 
 from ._events import Span
 from ._history import entry_of, pretty_print_history, remember
+from ._service import LmService
+from ._tally import Tally
 from ._types import LMOutput, LMRequest, LMResponse, StreamChunk, ToolCallPart, Usage
 from .wire import OpenAIChat, Source, dumps
 
@@ -103,14 +106,19 @@ class BaseLM:
         """
         full = self.complete(request)
         callbacks = active_callbacks(self)
-        if not callbacks:
-            # No coroutine that only waits for another one: with thousands of calls in flight each is memory.
-            return self._account(full, await self._responding(full, on_chunk))
-        inputs = {"prompt": full.prompt, "messages": full.messages, "kwargs": full.params}
-        with Watch(callbacks, "lm", self, inputs) as watch:
-            response = self._account(full, await self._responding(full, on_chunk))
-            watch.outputs = [plain_output(output) for output in response.outputs]
-        return response
+        tally = self._tally()
+        tally.begun()
+        try:
+            if not callbacks:
+                # No coroutine that only waits for another one: with thousands of calls in flight each is memory.
+                return self._account(full, await self._responding(full, on_chunk), tally)
+            inputs = {"prompt": full.prompt, "messages": full.messages, "kwargs": full.params}
+            with Watch(callbacks, "lm", self, inputs) as watch:
+                response = self._account(full, await self._responding(full, on_chunk), tally)
+                watch.outputs = [plain_output(output) for output in response.outputs]
+            return response
+        finally:
+            tally.ended()
 
     def _responding(
         self, full: LMRequest, on_chunk: Callable[[StreamChunk], object] | None
@@ -138,12 +146,17 @@ class BaseLM:
         full = self.complete(request)
         span = Span.of(self.model, self._provider(), full)
         whole = self.pieces(full) if span is None else span.around_pieces(self.pieces(full))
-        async with aclosing(whole) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, LMResponse):
-                    self._account(full, piece)
-                else:
-                    yield piece
+        tally = self._tally()
+        tally.begun()
+        try:
+            async with aclosing(whole) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, LMResponse):
+                        self._account(full, piece, tally)
+                    else:
+                        yield piece
+        finally:
+            tally.ended()
 
     async def pieces(self, request: LMRequest) -> AsyncGenerator[StreamChunk | LMResponse, None]:
         """The chunks of the answer to a complete request, and at last the whole response. Models that can stream
@@ -199,7 +212,14 @@ class BaseLM:
             params["temperature"] = max(_WARM, params.get("temperature") or 0.0)
         return LMRequest(request.model or self.model, request.messages, request.prompt, params, rollout_id)
 
-    def _account(self, request: LMRequest, response: LMResponse) -> LMResponse:
+    def _tally(self) -> Tally:
+        """Where this call is counted: by the LM service of the scheduler that it is made on, if there is one."""
+        scheduler = nearest_scheduler()
+        service = None if scheduler is None else LmService.found(scheduler)
+        return Tally() if service is None else service.tally
+
+    def _account(self, request: LMRequest, response: LMResponse, tally: Tally) -> LMResponse:
+        tally.answered(response.usage, response.cost, response.cached)
         tracker = settings.usage_tracker
         if tracker is not None:
             tracker.add(self.model, response.usage, response.cost, response.cached)

@@ -133,8 +133,10 @@ class Embedder:
 
         url = lm.endpoint.base_url + wire.path
         call = Call(url, lm.request_headers(), dumps(wire.body), lm.timeout, settings.deadline, self._retry)
+        tally = lm._tally()
         budget = settings.budget
         reservation = await reserve(budget, lm.endpoint.name, len(call.body), 0) if budget is not None else None
+        tally.begun()
         try:
             (vectors, usage), _ = await pool.request(call, read)
         except LMError as error:
@@ -144,10 +146,12 @@ class Embedder:
             cost = price.cost(usage) if price is not None else None
             if reservation is not None:
                 reservation.settle(cost, usage.total_tokens)
+            tally.answered(usage, cost, cached=False)
             if settings.usage_tracker is not None:
                 settings.usage_tracker.add(lm.model, usage, cost, False)
             return vectors
         finally:
+            tally.ended()
             if reservation is not None:
                 reservation.release()
 

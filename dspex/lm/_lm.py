@@ -31,6 +31,7 @@ from ._retry import RetryPolicy
 from ._route import Route, on_loop
 from ._service import LmService, PoolKey
 from ._stream import HostedStream
+from ._tally import Tally
 from ._transport import Transport
 from ._types import LMRequest, LMResponse, StreamChunk
 
@@ -288,6 +289,9 @@ class LM(BaseLM):
         )
         self._route = route = Route(scheduler, LmService.of(scheduler), key)
         return route
+
+    def _tally(self) -> Tally:
+        return self._find_route().service.tally
 
     def to_pool(self) -> Pool:
         """The pool that its requests go through on the current scheduler. On that scheduler's loop."""

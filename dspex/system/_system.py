@@ -126,16 +126,9 @@ class System(Spawner):
         return pools
 
     def counters(self) -> dict[str, Any]:
-        """Totals over all programs and pools, for `dspex top`."""
-        totals: dict[str, Any] = {"lm_calls": 0, "in_flight": 0, "total_tokens": 0, "cost": 0.0, "unpriced": 0}
-        for program in list(self.programs.values()):
-            totals["in_flight"] += program.in_flight
-            for metrics in program.metrics().values():
-                totals["lm_calls"] += metrics.lm_calls
-                totals["total_tokens"] += metrics.total_tokens
-                totals["cost"] += metrics.cost
-                totals["unpriced"] += metrics.unpriced
-        return totals
+        """Totals of all calls of language models here, whoever makes them, for `dspex top`."""
+        totals = self.lm_service.tally.read()
+        return {name: getattr(totals, name) for name in totals.__slots__}
 
     def scale(self, path: str, workers: int) -> None:
         """Change the number of workers of a pool (`dspex/lm/pools/...`), an evaluation or a run, by its path.
