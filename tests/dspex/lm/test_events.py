@@ -132,7 +132,7 @@ def test_the_breaker_and_the_limiter_say_when_they_hold_calls_back(scheduler: Sc
         lm = model(server, retry=QUICK, breaker=BreakerPolicy(failures=1, open_for=0.001))
         assert lm("item-3") == [value_of(3)]
     (closed,) = heard.events
-    assert (closed.measurements, closed.metadata) == ({"trips": 1}, {"pool": "openai/m"})
+    assert (closed.measurements, closed.metadata) == ({"trips": 1}, {"pool": "openai/m#2"})  # another address
 
     heard = Heard(scheduler, "lm.limiter")
     limits = {"x-ratelimit-remaining-requests": "0"}
