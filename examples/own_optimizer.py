@@ -47,12 +47,17 @@ def right(example, prediction, trace=None):
     return example.sentiment == prediction.sentiment
 
 
+INSTRUCTIONS = [
+    "Decide whether each review is positive or negative.",
+    "Answer positive or negative.",
+    "You are a critic.",
+]
+
+
 def main():
     """Optimize the instruction of one predictor."""
-    data = split(sentiment(), train=10, dev=8, seed=0)
-    optimizer = BestInstruction(
-        right, ["Decide whether each review is positive or negative.", "Is the customer happy: positive or negative?"]
-    )
+    data = split(sentiment(), train=10, dev=20, seed=0)
+    optimizer = BestInstruction(right, INSTRUCTIONS)
     with small_model() as settings, dspex.context(**settings):
         better = optimizer.compile(dspex.Predict(Judge), trainset=data.train, valset=data.dev)
     for candidate in better.candidate_programs:

@@ -131,11 +131,14 @@ def optimize(program, data, candidates):
         status = run.status() if time.monotonic() - told >= 5.0 else None
         if status is not None:
             told = time.monotonic()
-            best = "" if status.best is None else f"; the best candidate so far scores {status.best:.1f}"
-            say(f"{status.done} steps done, {status.needed} more to do{best}")
+            best = "" if status.best is None else f", the best so far at {status.best:.1f} percent"
+            tried = (
+                f"{status.candidates} of {candidates + 3} candidates scored"  # with the three that are no random ones
+            )
+            say(f"{tried}{best}; {status.done} steps done")
     better = run.result()
     for rank, candidate in enumerate(better.candidate_programs, start=1):
-        print("  {}. {:5.1f} on the development examples".format(rank, candidate["score"]))
+        print("  {}. {:5.1f} percent on the development examples".format(rank, candidate["score"]))
     print(f"  kept: the first, with {len(better.route.demos)} demonstrations")
     return better
 

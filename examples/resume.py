@@ -51,7 +51,7 @@ def optimize(base_url, store):
             status = run.status()
             if status is not None and status.done != told:
                 told = status.done
-                print(f"{status.done} done, {status.reused} of them from the journal", flush=True)
+                print(f"{status.reused} taken from the journal, {status.done} done anew", flush=True)
             time.sleep(0.5)
         print(
             f"finished: the best of {len(run.result().candidate_programs)} scores {run.result().optimization.score:.1f}"
@@ -66,12 +66,11 @@ def main():
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
             for line in first.stdout:
                 print(" ", line.rstrip())
-                number, _, rest = line.partition(" ")
-                if rest.startswith("done") and int(number) >= ENOUGH:
+                if " done anew" in line and int(line.split()[-3]) >= ENOUGH:
                     first.kill()
         print(f"It is dead: exit code {first.returncode}. The second process, with the same run_id:")
         second = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        lines = [line for line in second.stdout.splitlines() if " done, " in line or line.startswith("finished")]
+        lines = [line for line in second.stdout.splitlines() if " done anew" in line or line.startswith("finished")]
         for line in [lines[0], *lines[-2:]]:
             print(" ", line)
 

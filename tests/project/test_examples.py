@@ -22,10 +22,10 @@ SHOWS = {
     "outages": ("answered 100.00 over 100 of 100 examples", "3 failed (not in the score): 3 refused"),
     "own_actor": ("answers: {'ask': 3}", "it died of: TypeError", "answers after the restart: {}", "restarted 1x"),
     "own_optimizer": ("Decide whether each review is positive or negative.", "kept: "),
-    "rag": ("found:    A supervisor restarts a process that has crashed", "answer:   "),
+    "rag": ("found:    A circuit breaker stops requests to an endpoint", "answer:   "),
     "resume": (
         "The second process, with the same run_id:",
-        "of them from the journal",
+        " taken from the journal, ",
         "finished: the best of ",
     ),
     "tools": ("price_of({'product': 'green tea'}) -> The tool price_of failed", "answer: Yes, two cost 7.00 euros."),
