@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import Crash, Event, Events, ExitReason, Subscription
@@ -90,6 +90,14 @@ class Recorder:
             subscription.close()
 
     def _heard(self, event: Event) -> None:
+        """One event. Whoever emits may put anything into it: what cannot be recorded costs this event only."""
+        try:
+            self._record(event)
+        except Exception as error:  # noqa: BLE001  a subscriber that raises is unsubscribed for good
+            why = f"this event could not be recorded: {type(error).__name__}"
+            self._events.append(event_json(replace(event, measurements={}, metadata={"note": why}), self._redactor))
+
+    def _record(self, event: Event) -> None:
         self._events.append(event_json(event, self._redactor))
         if event.name == "supervisor.child_terminated":
             report: Report = event.metadata["report"]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from actors import Crash, ExitReason
 from dspex.store._codec import REDACTED, Codec
+from supervision import Report
 
 __all__ = ["PROMPT_KEYS", "Redactor"]
 
@@ -69,7 +70,7 @@ class Redactor:
             return self.text(value)
         if isinstance(value, ExitReason):
             return self.reason(value)
-        if type(value).__name__ == "Report":
+        if isinstance(value, Report):
             return self._report(value)
         if depth and isinstance(value, Mapping):
             return {str(key): self.plain(each, depth - 1) for key, each in value.items()}
@@ -79,7 +80,7 @@ class Redactor:
             return self.text(f"{type(value).__name__}: {value}") if self.prompts else type(value).__name__
         return type(value).__name__
 
-    def _report(self, report: Any) -> str:
+    def _report(self, report: Report) -> str:
         reason = report.reason
         if isinstance(reason, Crash):
             report = replace(report, reason=self.crash(reason))
