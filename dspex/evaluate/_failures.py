@@ -102,13 +102,11 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Failu
 def classify(error: BaseException) -> FailureKind:
     """The kind of failure that an exception of a program or a metric stands for.
 
-    The death of an actor counts as what killed it; a metric's failure counts as a metric error unless its cause is
-    a language model that could not be reached (a judge's outage is an outage).
+    The death of an actor counts as what killed it. What a metric raises is a metric error, be it a `TimeoutError`:
+    asking the program again would not help. Unless it comes from an error of ours (a judge's outage is an outage).
     """
     if isinstance(error, MetricError):
-        cause = error.__cause__
-        kind = FailureKind.METRIC_ERROR if cause is None else classify(cause)
-        return kind if kind is not FailureKind.PROGRAM_ERROR else FailureKind.METRIC_ERROR
+        return _of_metric(error)
     if isinstance(error, ActorDeadError):
         return _of_death(error)
     for classes, kind in _KINDS:
@@ -117,6 +115,19 @@ def classify(error: BaseException) -> FailureKind:
     if isinstance(error, (json.JSONDecodeError, pydantic.ValidationError)):
         return FailureKind.MALFORMED_OUTPUT
     return FailureKind.PROGRAM_ERROR
+
+
+def _of_metric(error: MetricError) -> FailureKind:
+    cause = error.__cause__
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        dead = isinstance(cause, ActorDeadError)
+        if (dead and cause.__cause__ is None) or (isinstance(cause, errors.DspexError) and not dead):
+            kind = classify(cause)
+            return kind if kind is not FailureKind.PROGRAM_ERROR else FailureKind.METRIC_ERROR
+        cause = cause.__cause__
+    return FailureKind.METRIC_ERROR
 
 
 def _of_death(error: ActorDeadError) -> FailureKind:

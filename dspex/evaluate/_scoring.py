@@ -16,6 +16,7 @@ from dspex.programs._placement import set_apart
 from dspex.programs._running import run_in_fiber, run_placed
 from dspex.programs._style import code_of
 
+from ._failures import words_of
 from ._messages import Job, Report, Work
 from ._metric_errors import MetricError
 from ._verdict import as_score
@@ -91,7 +92,7 @@ def judge(job: Job, prediction: Any, trace: list[Any] | None, system: System, ac
     except MetricError:
         raise
     except Exception as error:
-        raise MetricError(f"the metric raised {type(error).__name__}: {error}") from error
+        raise MetricError(f"the metric raised {type(error).__name__}: {words_of(error)}") from error
     return as_score(verdict)
 
 

@@ -263,6 +263,19 @@ def test_a_metric_without_a_number_is_a_metric_error_with_the_prediction_kept(sy
     assert result.score is None
 
 
+@pytest.mark.parametrize(
+    "error", [json.JSONDecodeError("bad", "x", 0), TimeoutError("mine"), ConnectionError()], ids=repr
+)
+def test_what_a_metric_raises_itself_does_not_ask_the_program_again(system, error):
+    def metric(example, prediction):
+        raise error
+
+    program = Sometimes({})
+    result = Evaluate(devset=examples(1), metric=metric)(program)
+    assert result.counts == {FailureKind.METRIC_ERROR: 1}
+    assert (program.seen, result.retries) == ({"q0": 1}, 0)
+
+
 def test_an_outage_of_the_judge_is_an_outage_and_is_tried_again(system):
     seen = []
 
