@@ -10,16 +10,18 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 __all__ = [
     "Columns",
     "ago",
     "console",
     "duration",
+    "emit_facts",
     "emit_json",
     "emit_list",
     "errors",
@@ -34,6 +36,8 @@ __all__ = [
 Columns = Mapping[str, Callable[[Any], Any]]
 """The names of a table's columns, and what each shows of a record."""
 
+_GAP = 2  # between two columns
+_LONG = 24  # characters that a long column needs
 _PIPE = 1000  # columns; a table asks for as many as it needs
 
 
@@ -54,14 +58,22 @@ def emit_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> Table:
-    """A plain table, without lines: it reads well and greps well."""
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = (), long: Sequence[str] = ()
+) -> Table:
+    """A plain table, without lines: it reads well and greps well.  Where there is too little room, cells of the `long`
+    columns go on below; without any, all may."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        drawn.add_column(column, justify=justify, overflow="fold", no_wrap=bool(long) and column not in long)
     for row in rows:
-        drawn.add_row(*("-" if cell is None else str(cell) for cell in row))
+        drawn.add_row(*map(_cell, row))
     return drawn
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else str(value)
 
 
 def emit_list(
@@ -70,15 +82,48 @@ def emit_list(
     *,
     empty: str,
     right: Sequence[str] = (),
+    long: Sequence[str] = (),
+    spare: Sequence[str] = (),
     as_json: bool,
 ) -> None:
-    """All of `found`: as JSON or as a row for each; `empty` if there is none."""
+    """All of `found`: as JSON or as a row for each; `empty` if there is none.
+
+    On a terminal too narrow for the table the `spare` columns are left out, the first of them first.
+    """
     if as_json:
         emit_json(found)
     elif found:
-        console().print(table(list(columns), ([of(each) for of in columns.values()] for each in found), right=right))
+        out = console()
+        cells = {name: [_cell(of(each)) for each in found] for name, of in columns.items()}
+        for name in spare:
+            if out.is_terminal and _least_width(cells, long) > out.width:
+                del cells[name]
+        out.print(table(list(cells), zip(*cells.values(), strict=True), right=right, long=long))
     elif empty:
         console().print(empty)
+
+
+def _least_width(cells: Mapping[str, Sequence[str]], long: Sequence[str]) -> int:
+    """How wide the table must be to read well: nobody reads a column of single words."""
+    widths = {name: max(map(len, (name, *column))) for name, column in cells.items()}
+    return sum(min(width, _LONG) if name in long else width for name, width in widths.items()) + _GAP * (len(cells) - 1)
+
+
+def emit_facts(facts: Iterable[tuple[str, Any]], *, indent: int = 0) -> None:
+    """What is known of one thing, a line each.  On a terminal long values go on below themselves."""
+    found = [(name, _cell(value)) for name, value in facts]
+    width = max((len(name) for name, _ in found), default=0)
+    out = console()
+    if not out.is_terminal:
+        for name, value in found:
+            out.print(f"{' ' * indent}{name:{width}}  {value}", markup=False)
+        return
+    drawn = Table.grid(padding=(0, _GAP, 0, 0))
+    drawn.add_column(no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in found:
+        drawn.add_row(Text(" " * indent + name.ljust(width)), Text(value))
+    out.print(drawn)
 
 
 def fields(record: Any) -> dict[str, Any]:

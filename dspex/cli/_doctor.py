@@ -136,14 +136,31 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         emit_json([{"what": each.what, "state": each.state, "detail": each.detail} for each in findings])
     else:
-        out = console()
-        marks = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("BAD ", "bold red")}
-        for each in findings:
-            word, style = marks[each.state]
-            out.print(word, style=style, end="  ")
-            out.print(f"{each.what:24} {each.detail}", markup=False)
+        _show(findings)
     if any(each.state == "bad" for each in findings):
         raise typer.Exit(1)
+
+
+def _show(findings: list[Finding]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    if not out.is_terminal:
+        for each in findings:
+            out.print(
+                f"{each.state.upper() if each.state == 'bad' else each.state:4}  {each.what:24} {each.detail}",
+                markup=False,
+            )
+        return
+    marks = {"ok": ("ok", "green"), "note": ("note", "yellow"), "bad": ("BAD", "bold red")}
+    drawn = Table.grid(padding=(0, 2, 0, 0))
+    drawn.add_column(no_wrap=True)
+    drawn.add_column(no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for each in findings:
+        drawn.add_row(Text(*marks[each.state]), Text(each.what), Text(each.detail))
+    out.print(drawn)
 
 
 def demo(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dspex.cli._console import Columns, ago, console, emit_json, emit_list, fields
+from dspex.cli._console import Columns, ago, console, emit_facts, emit_json, emit_list, fields
 from dspex.cli._data import open_store
 from dspex.cli._help import Command
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, Yes, connect
@@ -47,7 +47,7 @@ def list_(
         "age": lambda letter: ago(letter["created"]),
         "why": lambda letter: letter["reason"][:80],
     }
-    emit_list(found, columns, empty="No dead letters.", as_json=as_json)
+    emit_list(found, columns, empty="No dead letters.", long=["why"], spare=["kind", "age"], as_json=as_json)
 
 
 def _find(store: Any, prefix: str) -> Any:
@@ -71,9 +71,7 @@ def show(letter_id: LetterId, location: Store_ = None, as_json: AsJson = False) 
     if as_json:
         emit_json(letter)
         return
-    out = console()
-    for key in ("id", "kind", "target", "state", "attempts", "reason"):
-        out.print(f"{key:9} {letter[key]}", markup=False)
+    emit_facts((name, letter[name]) for name in ("id", "kind", "target", "state", "attempts", "reason"))
     emit_json(letter["payload"])
 
 

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from dspex.cli import _views as views
-from dspex.cli._console import Columns, ago, console, duration, emit_json, emit_list, table
+from dspex.cli._console import Columns, ago, console, duration, emit_json, emit_list, errors
 from dspex.cli._data import open_store
 from dspex.cli._help import add
-from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, connect
+from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, connect, connect_soon
 from dspex.control import Client, ControlError, NoSystemError, choose, running
 
 __all__ = ["register"]
@@ -80,20 +80,24 @@ def tree(
 
     Example: dspex tree dspex/programs --depth 2
     """
-    with connect(name, socket, timeout) as client:
+    forms = {"--watch": watch, "--dot": dot, "--mermaid": mermaid, "--json": as_json and not what_if}
+    given = [flag for flag, wanted in {**forms, "--what-if": what_if}.items() if wanted]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(given)} exclude each other: give one of them")
+    if what_if and path is None:
+        raise typer.BadParameter("--what-if needs the PATH that would crash")
+    with (connect_soon if watch else connect)(name, socket, timeout) as client:
         if what_if:
-            if path is None:
-                raise typer.BadParameter("--what-if needs the PATH that would crash")
             outcome = client.request("what_if", path=path)
             if as_json:
                 emit_json(outcome)
             else:
                 console().print(views.what_if_text(outcome), markup=False)
             return
-        drawing = "dot" if dot else "mermaid" if mermaid else None
         if watch:
             _watch(client, path, depth)
             return
+        drawing = "dot" if dot else "mermaid" if mermaid else None
         node = client.request("tree", path=path, depth=depth, collapse=not as_json, drawing=drawing)
         stall = client.request("stall")
     if drawing is not None:
@@ -104,7 +108,10 @@ def tree(
         out = console()
         if stall:
             out.print(views.stall_text(stall), style="red", markup=False)
-        out.print(views.tree_text(node))
+        if out.is_terminal:
+            out.print(views.tree_text(node), no_wrap=True, overflow="ellipsis")
+        else:
+            out.print(views.tree_text(node))
     if drawing is None and (stall or not views.is_well(node)):
         raise typer.Exit(1)
 
@@ -158,15 +165,16 @@ def top(
     if sort not in _SORTS:
         raise typer.BadParameter(f"--sort takes one of {', '.join(_SORTS)}, not {sort!r}")
     with connect(name, socket, timeout) as client:
-        live = None if as_json or not console().is_terminal else _live()
+        out = console()
+        live = None if as_json or not out.is_terminal else _live()
         try:
             for reading in islice(client.stream("top", interval=interval, sort=sort, lines=lines), count):
                 if as_json:
                     emit_json(reading)
                 elif live is not None:
-                    live.update(views.top_text(reading), refresh=True)
+                    live.update(views.top_text(reading, live.console.width), refresh=True)
                 else:
-                    console().print(views.top_text(reading))
+                    out.print(views.top_text(reading))
         finally:
             if live is not None:
                 live.stop()
@@ -228,13 +236,17 @@ def events(
             else iter(client.request("recent_events", topics=topic or [], limit=limit))
         )
         out = console()
+        shown = 0
         for event in source:
+            shown += 1
             if as_json:
                 import json
 
                 print(json.dumps(event, default=str), flush=True)
             else:
-                out.print(views.event_text(event))
+                out.print(views.event_row(event, out.width) if out.is_terminal else views.event_text(event))
+    if not shown and not as_json:
+        errors().print(f"No events{' of ' + ', '.join(topic) if topic else ''} are remembered.", markup=False)
 
 
 def crashes(
@@ -266,30 +278,24 @@ def crashes(
                 }
                 for group in store.crashes.groups()
             ]
-    if as_json:
-        emit_json(groups)
-        return
-    out = console()
-    if not groups:
-        out.print("No crashes are known.")
-        return
-    out.print(
-        table(
-            ["fingerprint", "count", "last", "what", "where"],
-            [
-                (
-                    group["fingerprint"],
-                    group["count"],
-                    f"{ago(group['last_seen'])} ago",
-                    f"{group['type']}: {group['message']}"[:80],
-                    ", ".join(group["paths"][:3]) + (" ..." if len(group["paths"]) > 3 else ""),
-                )
-                for group in groups
-            ],
-            right=["count"],
-        )
+    columns: Columns = {
+        "fingerprint": itemgetter("fingerprint"),
+        "count": itemgetter("count"),
+        "last": lambda group: f"{ago(group['last_seen'])} ago",
+        "what": lambda group: f"{group['type']}: {group['message']}"[:80],
+        "where": lambda group: ", ".join(group["paths"][:3]) + (" ..." if len(group["paths"]) > 3 else ""),
+    }
+    emit_list(
+        groups,
+        columns,
+        empty="No crashes are known.",
+        right=["count"],
+        long=["what", "where"],
+        spare=["last"],
+        as_json=as_json,
     )
-    if traceback:
+    if traceback and not as_json:
+        out = console()
         for group in groups:
             out.print(f"\n{group['fingerprint']}", style="bold")
             out.print(group["traceback"], markup=False)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
-from dspex.control import Client, choose
+from dspex.control import Client, NoSystemError, choose
 
-__all__ = ["AsJson", "Name", "Path_", "Socket", "Store_", "Timeout", "Yes", "connect"]
+__all__ = ["AsJson", "Name", "Path_", "Socket", "Store_", "Timeout", "Yes", "connect", "connect_soon"]
+
+_AGAIN = 0.1  # seconds between two looks for a system
 
 Name: TypeAlias = Annotated[
     str | None, typer.Option("--name", "-n", metavar="NAME", help="The system, if several run; see `dspex ps`.")
@@ -35,3 +38,19 @@ def connect(name: str | None, socket: Path | None, timeout: float) -> Client:
         NoSystemError, SeveralSystemsError: nothing, or too much, to choose from.
     """
     return Client(socket if socket is not None else choose(name).path, timeout)
+
+
+def connect_soon(name: str | None, socket: Path | None, timeout: float) -> Client:
+    """The same, but the system may still be about to begin: it is waited for as long as for an answer."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            client = connect(name, socket, timeout)
+        except NoSystemError:
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            if client.request("health")["live"] or time.monotonic() >= deadline:
+                return client
+            client.close()
+        time.sleep(_AGAIN)

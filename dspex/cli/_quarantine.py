@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dspex.cli._console import Columns, ago, console, emit_json, emit_list, fields
+from dspex.cli._console import Columns, ago, console, emit_facts, emit_json, emit_list, fields
 from dspex.cli._data import open_store
 from dspex.cli._help import Command
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, Yes, connect
@@ -50,7 +50,15 @@ def list_(
         "last": lambda each: f"{ago(each['last_seen'])} ago",
         "why": lambda each: each["reason"][:80],
     }
-    emit_list(found, columns, empty="No input is quarantined.", right=["kills"], as_json=as_json)
+    emit_list(
+        found,
+        columns,
+        empty="No input is quarantined.",
+        right=["kills"],
+        long=["why"],
+        spare=["program", "last"],
+        as_json=as_json,
+    )
 
 
 @quarantine.command(cls=Command)
@@ -64,9 +72,7 @@ def show(key: Key, location: Store_ = None, as_json: AsJson = False) -> None:
     if as_json:
         emit_json(found)
         return
-    out = console()
-    for name in ("key", "program", "state", "kills", "reason"):
-        out.print(f"{name:8} {found[name]}", markup=False)
+    emit_facts((name, found[name]) for name in ("key", "program", "state", "kills", "reason"))
     emit_json(found["payload"])
 
 

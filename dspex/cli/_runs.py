@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dspex._errors import DspexError
-from dspex.cli._console import Columns, ago, console, duration, emit_json, emit_list, money, plural, score, table
+from dspex.cli._console import (
+    Columns,
+    ago,
+    console,
+    duration,
+    emit_facts,
+    emit_json,
+    emit_list,
+    money,
+    plural,
+    score,
+    table,
+)
 from dspex.cli._data import open_store
 from dspex.cli._help import Command
 from dspex.cli._options import AsJson, Name, Socket, Store_, Timeout, connect
@@ -75,7 +87,15 @@ def _list(location: str | None, as_json: bool, limit: int) -> None:
         "cost": lambda row: money(row["cost"]),
         "begun": lambda row: f"{ago(row['created'])} ago",
     }
-    emit_list(rows, columns, empty="No runs are stored here.", right=["best", "tokens", "cost"], as_json=as_json)
+    emit_list(
+        rows,
+        columns,
+        empty="No runs are stored here.",
+        right=["best", "tokens", "cost"],
+        long=["run", "kind"],
+        spare=["kind", "program", "begun", "tokens"],
+        as_json=as_json,
+    )
 
 
 def describe(store: Store, run: Run) -> dict[str, Any]:
@@ -136,21 +156,33 @@ def show(run_id: RunId, location: Store_ = None, as_json: AsJson = False) -> Non
     if as_json:
         emit_json(run)
         return
-    out = console()
-    out.print(f"run      {run['id']}  ({run['kind']} of {run['program']})")
-    out.print(f"state    {run['state']}, begun {ago(run['created'])} ago, last step {ago(run['updated'])} ago")
-    out.print(f"took     {duration(run['seconds'])}")
-    out.print(f"best     {score(run['best_score'])}")
-    out.print(f"cost     {_spent(run)}")
-    failed = ", ".join(f"{count} {kind}" for kind, count in sorted(failures.items()))
-    out.print(
-        f"scored   {plural(scored, 'example')}, {sum(failures.values())} failed" + (f": {failed}" if failed else "")
-    )
-    out.print(f"journal  {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items())) or 'empty'}")
-    for key, value in sorted(run["config"].items()):
-        out.print(f"  {key} = {value!r}", markup=False)
+    emit_facts(_facts(run))
+    emit_facts(sorted(_flat(run["config"]).items()), indent=2)
     if run["state"] == "interrupted":
-        out.print("Its process has ended: `compile(..., run_id=...)` or `dspex runs resume` continues it.")
+        console().print("Its process has ended: `compile(..., run_id=...)` or `dspex runs resume` continues it.")
+
+
+def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What is said of a run before its settings."""
+    yield "run", f"{run['id']}  ({run['kind']} of {run['program']})"
+    yield "state", f"{run['state']}, begun {ago(run['created'])} ago, last step {ago(run['updated'])} ago"
+    yield "took", duration(run["seconds"])
+    yield "best", score(run["best_score"])
+    yield "cost", _spent(run)
+    failures = run["failures"]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(failures.items()))
+    failed = f"{sum(failures.values())} failed" + (f": {kinds}" if kinds else "")
+    yield "scored", f"{plural(run['scored'], 'example')}, {failed}"
+    yield "journal", ", ".join(f"{count} {kind}" for kind, count in sorted(run["journal"].items())) or "empty"
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings within settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+    return found
 
 
 @runs.command(cls=Command)
@@ -167,8 +199,9 @@ def compare(
     """
     with open_store(location) as store:
         found = [describe(store, _get(store, run_id)) for run_id in ids]
-    keys = sorted({key for run in found for key in run["config"]})
-    differing = [key for key in keys if len({repr(run["config"].get(key)) for run in found}) > 1]
+    settings = [_flat(run["config"]) for run in found]
+    keys = sorted({key for of_run in settings for key in of_run})
+    differing = [key for key in keys if len({repr(of_run.get(key)) for of_run in settings}) > 1]
     if as_json:
         emit_json({"runs": found, "differing": differing})
         return
@@ -180,7 +213,7 @@ def compare(
         ("tokens", *(f"{run['tokens']:,}" for run in found)),
         ("cost", *(money(run["cost"]) for run in found)),
         ("took", *(duration(run["seconds"]) for run in found)),
-        *((f"  {key}", *(repr(run["config"].get(key)) for run in found)) for key in differing),
+        *((f"  {key}", *(of_run.get(key) for of_run in settings)) for key in differing),
     ]
     console().print(table(["", *ids], rows))
 

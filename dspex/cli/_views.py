@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
-from dspex.cli._console import duration, money, table
+from dspex.cli._console import duration, money, plural, table
 
 __all__ = [
+    "event_row",
     "event_text",
     "inspect_text",
     "is_well",
@@ -22,6 +24,10 @@ __all__ = [
 ]
 
 Node = Mapping[str, Any]
+
+_TOPIC = 32  # characters, of all but the longest topics
+_WIDE = 100  # columns from which topics have one of their own
+_GAP = 2  # between two columns of a table
 
 _STYLES = {
     "running": "",
@@ -52,8 +58,9 @@ def is_well(node: Node) -> bool:
 
 
 def tree_text(node: Node) -> Text:
-    """The tree with its lines, one actor a line."""
-    text = Text()
+    """The tree with its lines, one actor a line: cut where there is no more room, since wrapped lines would break the
+    drawing."""
+    text = Text(no_wrap=True, overflow="ellipsis")
     _branch(text, node, "", "")
     text.rstrip()
     return text
@@ -80,7 +87,8 @@ def _node_line(text: Text, node: Node) -> None:
     times = node.get("times")
     if times:
         text.append(f" x{times}")
-    detail = node.get("strategy") if supervisor else node.get("class")
+    strategy = "dynamic" if node.get("dynamic") else node.get("strategy")
+    detail = strategy if supervisor else node.get("class")
     if detail:
         text.append(f"  {detail}", style="dim")
     style = _STYLES.get(state.split(" ")[0], "")
@@ -95,24 +103,24 @@ def _node_line(text: Text, node: Node) -> None:
     if node.get("mailbox"):
         text.append(f"  {node['mailbox']} waiting", style="yellow")
     if node.get("restarts"):
-        text.append(f"  {node['restarts']} restarts", style="yellow")
-    if node.get("last_exit") and node.get("last_exit") not in ("normal", "shutdown"):
-        text.append(f"  last exit: {node['last_exit']}", style="dim")
+        text.append(f"  restarted {node['restarts']}x", style="yellow")
     for part in _metric_parts(node.get("metrics") or {}):
         text.append(f"  {part}", style="green")
+    if node.get("last_exit") and node.get("last_exit") not in ("normal", "shutdown"):
+        text.append(f"  last exit: {' '.join(str(node['last_exit']).split())}", style="dim")  # long: the last
 
 
 def _metric_parts(metrics: Mapping[str, Any]) -> Iterator[str]:
     if metrics.get("progress"):
         yield str(metrics["progress"])
     if metrics.get("calls"):
-        yield f"{metrics['calls']:,} calls"
+        yield plural(metrics["calls"], "call")
     if metrics.get("errors"):
-        yield f"{metrics['errors']:,} errors"
+        yield plural(metrics["errors"], "error")
     if metrics.get("p50") is not None:
         yield f"p50 {metrics['p50'] * 1000:.0f} ms"
     if metrics.get("total_tokens"):
-        yield f"{metrics['total_tokens']:,} tokens"
+        yield plural(metrics["total_tokens"], "token")
     if metrics.get("cost"):
         yield money(metrics["cost"])
     if metrics.get("breaker") not in (None, "closed"):
@@ -138,25 +146,32 @@ def what_if_text(outcome: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def top_text(reading: Mapping[str, Any]) -> Group:
-    """A reading as a table."""
+_TOP = ("actor", "state", "msg/s", "handled", "waiting", "busy", "restarts")
+_LEAST = 12  # characters of a path
+
+
+def top_text(reading: Mapping[str, Any], width: int | None = None) -> Group:
+    """A reading as a table.  Where it would be wider than `width`, empty columns go and paths lose their middle."""
     totals = reading["totals"]
-    drawn = table(
-        ["actor", "state", "msg/s", "handled", "waiting", "busy", "restarts"],
-        [
-            (
-                row["path"],
-                row["state"],
-                f"{row['rate']:.0f}",
-                f"{row['handled']:,}",
-                row["mailbox"] or "",
-                duration(row["busy"]) if row.get("busy") else "",
-                row.get("restarts") or "",
-            )
-            for row in reading["actors"]
-        ],
-        right=["msg/s", "handled", "waiting", "busy", "restarts"],
-    )
+    rows = [
+        (
+            str(row["path"]),
+            str(row["state"]),
+            f"{row['rate']:.0f}",
+            f"{row['handled']:,}",
+            str(row["mailbox"] or ""),
+            duration(row["busy"]) if row.get("busy") else "",
+            str(row.get("restarts") or ""),
+        )
+        for row in reading["actors"]
+    ]
+    columns = [list(column) for column in zip(_TOP, *rows, strict=True)]
+    if width is not None and _width(columns) > width:
+        columns = [column for column in columns if any(column[1:])]
+        left = max(_LEAST, width - _width(columns[1:]) - _GAP)
+        columns[0] = [shortened(path, left) for path in columns[0]]
+    names = [column[0] for column in columns]
+    drawn = table(names, list(zip(*columns, strict=True))[1:], right=names[2:])
     if reading["hidden"]:
         drawn.caption = f"{reading['hidden']:,} more"
         drawn.caption_justify = "left"
@@ -166,6 +181,10 @@ def top_text(reading: Mapping[str, Any]) -> Group:
         f"{totals.get('total_tokens_per_second', 0):,.0f} tokens/s, {_spent(totals)}"
     )
     return Group(Text(head), drawn)
+
+
+def _width(columns: list[list[str]]) -> int:
+    return sum(max(map(len, column)) + _GAP for column in columns) - _GAP
 
 
 def _spent(totals: Mapping[str, Any]) -> str:
@@ -214,16 +233,47 @@ def _value(key: str, value: Any) -> str:
 
 def event_text(event: Mapping[str, Any]) -> Text:
     """One event on one line."""
+    when, topic, said = _event(event)
+    topic.pad_right(max(0, _TOPIC - len(topic)))
+    return Text(" ").join([when, topic, said])
+
+
+def event_row(event: Mapping[str, Any], width: int) -> Table:
+    """One event on a terminal: what does not fit into its line goes on below, to the right of the time."""
+    when, topic, said = _event(event)
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_column(no_wrap=True)
+    if width >= _WIDE:
+        topic.pad_right(max(0, _TOPIC - len(topic)))
+        row.add_column(no_wrap=True)
+        row.add_column(overflow="fold")
+        row.add_row(when, topic, said)
+    else:
+        row.add_column(overflow="fold")
+        row.add_row(when, Text(" ").join([topic, said]))
+    return row
+
+
+def _event(event: Mapping[str, Any]) -> tuple[Text, Text, Text]:
+    """When, what, and the rest."""
+    when = Text(time.strftime("%H:%M:%S", time.localtime(event.get("wall_time", time.time()))), style="dim")
+    name = str(event.get("topic"))
+    topic = Text(name, style="red" if "crash" in name or "stalled" in name else "bold")
     text = Text()
-    text.append(time.strftime("%H:%M:%S ", time.localtime(event.get("wall_time", time.time()))), style="dim")
-    topic = str(event.get("topic"))
-    text.append(f"{topic:32} ", style="red" if "crash" in topic or "stalled" in topic else "bold")
     pairs = {**(event.get("measurements") or {}), **(event.get("metadata") or {})}
     if "report" in pairs:  # says all, the path too
         text.append(str(pairs.pop("report")))
         pairs.pop("path", None)
     text.append(" ".join(f"{key}={_short(value)}" for key, value in pairs.items() if value is not None))
-    return text
+    return when, topic, text
+
+
+def shortened(text: str, width: int) -> str:
+    """At most `width` characters: the middle of a longer text is left out, since a path is known by its ends."""
+    if len(text) <= width:
+        return text
+    kept = width - 1
+    return f"{text[: kept // 3]}…{text[len(text) - (kept - kept // 3) :]}"
 
 
 def _short(value: Any) -> str:

@@ -121,9 +121,9 @@ class _Operations:
         """The tree, or a part of it; as a drawing if one is asked for."""
         node = self._node(args.get("path"))
         if args.get("drawing") == "dot":
-            return render_dot(node)
+            return render_dot(fold(node, args.get("depth")))
         if args.get("drawing") == "mermaid":
-            return render_mermaid(node)
+            return render_mermaid(fold(node, args.get("depth")))
         return fold(node, args.get("depth"), bool(args.get("collapse", False)))
 
     def size(self, args: Mapping[str, Any]) -> Any:

@@ -148,8 +148,9 @@ class Budget:
 
 def _exceeded(purse: _Purse, amount: float) -> BudgetExceededError:
     unit = "$" if purse.kind == "usd" else ""
+    noun = "" if unit else " token" if purse.limit == 1 else " tokens"
     message = (
-        f"the budget of {unit}{purse.limit:g}{'' if unit else ' tokens'} does not cover this call: "
+        f"the budget of {unit}{purse.limit:g}{noun} does not cover this call: "
         f"{unit}{purse.spent:g} spent, and the call may take up to {unit}{amount:g}. "
         "Raise the budget or lower max_tokens."
     )

@@ -34,4 +34,5 @@ def scale(system: System, path: str, workers: int) -> None:
         if ref is not None and resize is not None:
             system.scheduler.call_soon(resize, workers)
             return
-    raise LookupError(f"{path} has no number of workers: scale a pool of {system.name}/lm/pools or an evaluation")
+    where = ", ".join(f"{system.name}/{each}" for each in ("lm/pools", "evaluations", "teleprompters"))
+    raise LookupError(f"{path} cannot be scaled: what is below {where} can")

@@ -18,7 +18,7 @@ EXAMPLES = ROOT / "examples"
 SHOWS = {
     "first_program": ("negative  The food was cold", "positive  Best phone"),
     "from_dspy": ("the same after loading: True", "Sentiment:"),
-    "look_inside": ("$ dspex ps", "writer  one_for_one", "1 restarts  last exit: killed", "class      ModuleActor"),
+    "look_inside": ("$ dspex ps", "writer  one_for_one", "restarted 1x", "class      ModuleActor"),
     "outages": ("answered 100.00 over 100 of 100 examples", "3 failed (not in the score): 3 refused"),
     "own_actor": ("answers: {'ask': 3}", "it died of: TypeError", "answers after the restart: {}", "restarted 1x"),
     "own_optimizer": ("Decide whether each review is positive or negative.", "kept: "),

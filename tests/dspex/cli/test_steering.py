@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from tests.dspex.cli.conftest import ROOT, Service
 
@@ -123,6 +127,36 @@ def test_events_are_followed_as_they_happen_and_as_json_lines(service: Service) 
         following.communicate()
     event = json.loads(line)
     assert (event["topic"], event["metadata"]["class"]) == ("actor.crashed", "Fragile")
+
+
+def test_a_tree_is_watched_from_before_its_system_begins() -> None:
+    with tempfile.TemporaryDirectory(prefix="dx") as directory:
+        environ = {**os.environ, "DSPEX_RUNTIME_DIR": directory, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "dspex", "tree", "--watch", "--timeout", "60"]
+        with subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) as watching:
+            late = "import dspex, sys\nwith dspex.System('late', store=False): sys.stdin.read()"
+            with subprocess.Popen([sys.executable, "-c", late], env=environ, stdin=subprocess.PIPE) as system:
+                assert watching.stdout is not None
+                drawn = [watching.stdout.readline() for _ in range(2)]
+                watching.terminate()
+                system.communicate(b"")
+    assert drawn[1] == "late  one_for_one\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--json", "--dot"), "--dot and --json exclude each other"),
+        (("--watch", "--mermaid"), "--watch and --mermaid exclude each other"),
+        (("--what-if",), "--what-if needs the PATH that would crash"),
+    ],
+)
+def test_a_tree_is_shown_in_one_form(service: Service, flags: tuple[str, ...], words: str) -> None:
+    assert words in service.dspex("tree", *flags, code=2)
+
+
+def test_events_that_are_not_there_are_missed(service: Service) -> None:
+    assert service.dspex("events", "--topic", "nope") == "No events of nope are remembered.\n"
 
 
 def test_a_watched_tree_is_drawn_again_and_again(service: Service) -> None:
