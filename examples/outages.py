@@ -28,7 +28,7 @@ def main():
     program = dspex.Predict("question -> answer")
     with FaultServer(latency=0.02) as server, dspex.System("outages"):
         lm = dspex.LM("openai/any", base_url=server.url, api_key="not-a-secret", timeout=2.0, cache=False)
-        evaluate = Evaluate(devset=devset, metric=answered, num_workers=20, max_retries=8)
+        evaluate = Evaluate(devset=devset, metric=answered, num_workers=20)
         with dspex.context(lm=lm):
             print("\n1. Three requests in ten fail: 503, 429 with Retry-After, a reset connection, a garbled body.")
             server.faults = at_random(RATES, seed=1)
@@ -38,6 +38,7 @@ def main():
             print("\n2. The endpoint goes away for two seconds. The breaker opens; nobody is scored as wrong.")
             server.faults = none()
             evaluation = evaluate.start(program)
+            time.sleep(0.05)  # so that calls are at work when it goes
             server.stop()
             time.sleep(2.0)
             server.start()
