@@ -68,7 +68,8 @@ class Evaluate:
     The metric is called as ``metric(example, prediction)`` and returns a number, a bool, or a `Prediction` with a
     ``score``. It may be a function, an ``async`` function, or a module (a judge). ``metric_executor="process"``
     computes it in OS processes (``metric_processes`` of them, one per core by default): a crash or an endless loop
-    then costs one example. It must be picklable.
+    then costs one example. It must then be picklable and neither ``async`` nor a module, and a script that defines it
+    must do what it does under ``if __name__ == "__main__":``: what is not so is refused before a model is asked.
 
     The result is written to ``save_as_csv`` and ``save_as_json``, and its first ``display_table`` examples (True: all)
     are shown. Where nothing can be written is an `OSError` before anything runs; what fails at the end is logged, and
@@ -248,14 +249,12 @@ class Evaluate:
         target = _target(asked.program)
         system = _current_system()
         name = getattr(metric, "__name__", type(metric).__name__)
-        release = None
         processes = None
         if self.metric_executor == "process":
             from ._metric_process import MetricProcesses
 
-            count = self.metric_processes or os.cpu_count() or 1
-            processes = MetricProcesses(metric, max(1, min(count, len(rows))), system.scheduler)
-            release = processes.close
+            count = self.metric_processes if self.metric_processes is not None else os.cpu_count() or 1
+            processes = MetricProcesses(metric, count, system.scheduler, rows)
         return Evaluation(
             system,
             DevsetSource(rows, self._job_maker(target, metric, processes)),
@@ -266,7 +265,7 @@ class Evaluate:
             metric_name=name,
             program_name=_name_of(asked.program),
             on_event=self.on_event,
-            release=release,
+            processes=processes,
         )
 
     def _job_maker(

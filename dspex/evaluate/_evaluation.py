@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from actors import ActorRef
     from dspex.system import System
 
+    from ._metric_process import MetricProcesses
+
 _numbers = itertools.count(1)
 
 _RESTARTS = 1_000_000_000  # workers may die as often as their examples' attempts allow; the ledger bounds it
@@ -172,7 +174,7 @@ class Evaluation:
         metric_name: str,
         program_name: str = "",
         on_event: Callable[[Any], None] | None = None,
-        release: Callable[[], None] | None = None,
+        processes: MetricProcesses | None = None,
     ) -> None:
         self._system = system
         self._source = source
@@ -188,19 +190,37 @@ class Evaluation:
             system, system.evaluations, self.name, source, min(width, max(1, total)), ledger, self.progress,
             self._listener,
         )  # fmt: skip
-        self._release = release
+        self._processes = processes
         self._crew.ended.add_done_callback(self._ended)
 
     def begin(self) -> Self:
         """Start its actors.  `cancel` gives what is finished from now on, however soon it comes.
 
-        If a program or a metric begins it, it ends when that call is ended.
+        With processes for the metric it waits, without blocking anybody, until one is ready: if none can be, that is
+        the end, before a model has been asked. If a program or a metric begins it, it ends when that call is ended.
         """
-        self._crew.begin()
+        try:
+            if self._processes is None:
+                self._crew.begin()
+            else:
+                self._processes.start().add_done_callback(self._judges_ready)
+        except BaseException:
+            self.abandon()
+            raise
         caller = current_call.get()
         if caller is not None:
             caller.adopt(self.abandon, self._finished)
         return self
+
+    def _judges_ready(self, ready: Reply[None]) -> None:
+        error = ready.exception()
+        try:
+            if error is None and not self._crew.ended.done():
+                self._crew.begin()
+        except Exception as failed:  # noqa: BLE001  the system has been closed meanwhile
+            error = failed
+        if error is not None:
+            self._crew.ended.set_exception(error)
 
     def now(self) -> float:
         """The time on the clock that ``progress`` is told by."""
@@ -275,8 +295,8 @@ class Evaluation:
         except BaseException as raised:  # noqa: BLE001  nobody may wait for ever
             self._finished.set_exception(raised)
         finally:
-            if self._release is not None:
-                self._release()
+            if self._processes is not None:
+                self._processes.close()
 
     def _so_far(self, stopped: str | None) -> EvaluationResult:
         progress = self.progress

@@ -1,52 +1,80 @@
 """Metrics in OS processes: what cannot be stopped or trusted in this process can be killed in another.
 
 Each process computes one verdict at a time. One that dies, or is killed because the example's time is up, is
-replaced; the example fails (`MetricCrashedError`) and nothing else does. The processes are spawned, never forked: they
-share no threads, locks or sockets with us, and end when this process does.
+replaced; the example fails (`MetricCrashedError`) and nothing else does. What one of them is: `_metric_spawn`.
 """
 
 from __future__ import annotations
 
 import pickle
-import struct
-import subprocess
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable
-from multiprocessing import spawn
-from typing import IO, TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from actors import NoSchedulerError, Reply, Timeout
 
-from ._metric_errors import MetricCrashedError, MetricError
+from ._metric_errors import MetricError
+from ._metric_spawn import MetricProcess, packed
 
 if TYPE_CHECKING:
     from actors import Scheduler
 
-_LENGTH = struct.Struct("<Q")
-_BEGINNING = 60.0  # seconds that a process has to start and to import the metric's module
-_CHILD = "import sys; sys.path[:] = {path!r}; from dspex.evaluate._metric_child import main; main()"
-
 
 class MetricProcesses:
-    """``count`` processes that compute ``metric``. They start at once, side by side, and again when one has ended.
+    """``count`` processes that compute ``metric``. They start side by side, and again when one has ended.
 
     A process at work has a thread that gives it one request after the other: between two of them it waits for that
     thread only, not for the loop.
     """
 
-    def __init__(self, metric: Callable[..., Any], count: int, scheduler: Scheduler) -> None:
-        if count < 1:
-            raise ValueError("metric_processes must be 1 or more")
-        self._metric = _pickled(metric)
+    def __init__(
+        self, metric: Callable[..., Any], count: int, scheduler: Scheduler, devset: Sequence[Any] = ()
+    ) -> None:
+        """Nothing is started yet. There will be no more processes than examples.
+
+        Raises:
+            ValueError: ``count`` is no number of processes.
+            TypeError: another process cannot compute this metric, or cannot be sent such examples.
+        """
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"metric_processes must be 1 or more, not {count!r}")
+        self._metric = packed(metric)
+        if devset:
+            _check_example(devset[0])
+            count = min(count, len(devset))
+        self._count = count
+        self._hopes = self._count  # processes that may still become ready
+        self._ready: Reply[None] = Reply()
         self._scheduler = scheduler
-        self._idle: deque[_Child | None] = deque()  # None: one that has ended, and is started again when it is wanted
+        self._idle: deque[MetricProcess | None] = deque()  # None: has ended, and is started again when it is wanted
         self._waiting: deque[_Request] = deque()
-        self._children: set[_Child] = set()
+        self._children: set[MetricProcess] = set()
         self._lock = threading.Lock()
         self._closed = False
-        self._idle.extend(self._add() for _ in range(count))
+
+    def start(self) -> Reply[None]:
+        """Start them. Any thread; does not wait.
+
+        The reply is set when the first one is ready. It fails when none is going to be: nothing should be begun then
+        that costs anything, for there will be no verdict on it.
+        """
+        for _ in range(self._count):
+            process = self._add()
+            self._idle.append(process)
+            process.begun.add_done_callback(self._begun)
+        return self._ready
+
+    def _begun(self, begun: Reply[None]) -> None:
+        error = begun.exception()
+        if error is None:
+            self._ready.set(None)
+            return
+        with self._lock:
+            self._hopes -= 1
+            if self._hopes:
+                return
+        self._ready.set_exception(error)
 
     def score(self, example: Any, prediction: Any, timeout: float | None = None) -> float:
         """The metric's verdict. For a fiber: it parks, first for a free process, then for the answer.
@@ -99,11 +127,12 @@ class MetricProcesses:
                 self._idle.append(child)
             raise
 
-    def _serve(self, child: _Child | None) -> None:
+    def _serve(self, child: MetricProcess | None) -> None:
         """Answer requests by this process, and by another when it has ended, for as long as there are any. Blocks."""
         last: _Request | None = None  # its fiber is woken, which takes a while, when the process has the next one
         while (request := self._next(child)) is not None:
-            if child is None:
+            if child is None or child.has_ended():
+                self._discard(child)
                 child = self._add()
             if not request.take(child):
                 continue
@@ -112,42 +141,42 @@ class MetricProcesses:
             else:  # the process has ended, or who gave the request up is ending it
                 request.tell()
                 last = None
-                with self._lock:
-                    self._children.discard(child)
-                child.kill()
+                self._discard(child)
                 child = None
         if last is not None:
             last.tell()
 
     @staticmethod
-    def _exchange(request: _Request, child: _Child, last: _Request | None) -> bool:
+    def _exchange(request: _Request, child: MetricProcess, last: _Request | None) -> bool:
         """Have the process answer; whether it can take another request."""
-        error: Exception
         try:
             try:
-                child.begun.get(timeout=_BEGINNING)
-                child.send(request.data)
+                child.begun.get()
+                child.ask(request.data)
             finally:
                 if last is not None:
                     last.tell()
             request.begun.set(None)
             return request.settle(child.receive(), None)
-        except Timeout:
-            error = TimeoutError(f"the metric had no process within {_BEGINNING:g} s")
-        except Exception as raised:  # noqa: BLE001  whatever kept it from answering is the answer
-            error = raised
-        request.settle(b"", error)
-        return False
+        except Exception as error:  # noqa: BLE001  whatever kept it from answering is the answer
+            request.settle(b"", error)
+            return False
 
-    def _next(self, child: _Child | None) -> _Request | None:
+    def _next(self, child: MetricProcess | None) -> _Request | None:
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
             self._idle.append(child)
             return None
 
-    def _add(self) -> _Child:
-        child = _Child(self._metric)
+    def _discard(self, child: MetricProcess | None) -> None:
+        if child is not None:
+            with self._lock:
+                self._children.discard(child)
+            child.kill()
+
+    def _add(self) -> MetricProcess:
+        child = MetricProcess(self._metric)
         with self._lock:
             if self._closed:
                 child.kill()
@@ -170,11 +199,11 @@ class _Request:
         self.begun: Reply[None] = Reply()  # a process has it
         self.answer: Reply[bytes] = Reply()
         self._outcome: tuple[bytes, Exception | None]
-        self._child: _Child | None = None
+        self._child: MetricProcess | None = None
         self._is_over = False
         self._lock = threading.Lock()
 
-    def take(self, child: _Child) -> bool:
+    def take(self, child: MetricProcess) -> bool:
         """This process is at it now. False if it was given up before its turn."""
         with self._lock:
             if not self._is_over:
@@ -198,7 +227,7 @@ class _Request:
         else:
             self.answer.set_exception(error)
 
-    def give_up(self) -> _Child | None:
+    def give_up(self) -> MetricProcess | None:
         """Nobody waits for it any more. The process that is at it and has to be ended, if there is one."""
         with self._lock:
             self._is_over = True
@@ -206,88 +235,11 @@ class _Request:
             return child
 
 
-class _Child:
-    """One process. Its standard input and output carry pickles, each after its length."""
-
-    begun: Reply[None]  # set when it is ready, or could not be started
-
-    def __init__(self, metric: bytes) -> None:
-        self._metric = metric
-        self._process: subprocess.Popen[bytes] | None = None
-        self._killed = False
-        self._lock = threading.Lock()
-
-    def begin(self) -> None:
-        """Start it, and wait until it has the metric. Blocks."""
-        with self._lock:
-            if self._killed:
-                raise MetricCrashedError("the evaluation has ended")
-            command = [sys.executable, "-c", _CHILD.format(path=list(sys.path))]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.send(self._metric)
-        self.receive()
-
-    def send(self, request: bytes) -> None:
-        """Send a request; `MetricCrashedError` if the process has ended. Blocks until it has taken nearly all of it."""
-        sink = cast("IO[bytes]", self._running().stdin)
-        try:
-            sink.write(_LENGTH.pack(len(request)) + request)
-            sink.flush()
-        except (OSError, ValueError):  # the pipe is broken or was closed
-            raise self._ended() from None
-
-    def receive(self) -> bytes:
-        """Wait for the answer; `MetricCrashedError` if the process ends first. Blocks."""
-        source = cast("IO[bytes]", self._running().stdout)
-        try:
-            header = source.read(_LENGTH.size)
-            if len(header) == _LENGTH.size:
-                (length,) = _LENGTH.unpack(header)
-                answer = source.read(length)
-                if len(answer) == length:
-                    return answer
-        except (OSError, ValueError):
-            pass  # the pipe was closed
-        raise self._ended()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None, "begin comes first"
-        return self._process
-
-    def _ended(self) -> MetricCrashedError:
-        code = self._running().wait()
-        cause = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return MetricCrashedError(f"the process that computed the metric ended ({cause})", exitcode=code)
-
-    def kill(self, wait: bool = True) -> None:
-        """End it, whatever it does. ``wait`` until it is gone, and give its pipes back."""
-        with self._lock:
-            self._killed = True
-            process = self._process
-        if process is None:
-            return
-        process.kill()
-        if not wait:
-            return
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            try:
-                if pipe is not None:
-                    pipe.close()
-            except (OSError, ValueError):
-                pass  # unsent data, or a thread that still reads
-
-
-def _pickled(metric: Callable[..., Any]) -> bytes:
+def _check_example(example: Any) -> None:
     try:
-        found = pickle.dumps(metric, pickle.HIGHEST_PROTOCOL)
+        pickle.dumps(example, pickle.HIGHEST_PROTOCOL)
     except Exception as error:
-        name = getattr(metric, "__qualname__", repr(metric))
         raise TypeError(
-            f"metric_executor='process' sends the metric to another process, and {name} cannot be pickled ({error}): "
-            "define it at the top level of a module, not as a lambda or inside a function"
+            f"metric_executor='process' sends each example to another process, and the first one cannot be pickled "
+            f"({error}): keep such values out of the devset, or leave metric_executor out"
         ) from error
-    # A metric of the main script needs that script: it is imported there under another name, as multiprocessing does.
-    preparation = spawn.get_preparation_data("metric") if getattr(metric, "__module__", "") == "__main__" else {}
-    preparation.pop("authkey", None)
-    return pickle.dumps((preparation, found), pickle.HIGHEST_PROTOCOL)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import ActorRef, AsyncActor, NameTakenError, Reply, Scheduler, Via
 from dspex._errors import LMTransportError
+from dspex._main_import import refuse_while_importing_main
 from dspex.cache import Cache, CacheWriter, DiskTier, Keep, MemoryTier
 from supervision import DynamicSupervisor
 
@@ -76,6 +77,7 @@ class LmService:
         service = cls.found(scheduler)
         if service is not None:
             return service
+        refuse_while_importing_main()
         service = cls(scheduler)
         service.supervisor = supervisor = DynamicSupervisor.with_options(scheduler=scheduler).start("pools")
         try:  # last of all, since from here on others use it

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from actors import ActorDeadError, ActorRef, Scheduler, Timeout
+from dspex._main_import import refuse_while_importing_main
 from dspex.programs._actors import Requests
 from dspex.programs._errors import SystemClosedError
 from dspex.system import _current
@@ -75,7 +76,9 @@ class Lifetime(Services):
         Raises:
             SystemClosedError: it was started before.
             ValueError: another system runs on its scheduler.
+            DspexError: in a process that computes a metric, while it imports the main script for that.
         """
+        refuse_while_importing_main()
         if self._state != "new":
             raise SystemClosedError(f"The system {self.name!r} was started before: make a new one.")
         if in_notebook() if self._replace is None else self._replace:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from actors import Reply
 from dspex.evaluate import Evaluate, EvaluationFinished, FailureKind, Scored, _evaluation
 from dspex.predict import Module
 from dspex.primitives import Example, Prediction
@@ -104,10 +105,18 @@ def test_an_error_while_the_result_is_built_reaches_who_waits_and_gives_back_wha
         raise ArithmeticError("no mean")
 
     monkeypatch.setattr(_evaluation, "EvaluationResult", broken)
+
+    class Processes:
+        def start(self):
+            return Reply.of(None)
+
+        def close(self):
+            released.append(True)
+
     evaluate = Evaluate(devset=examples(2), metric=exact)
     evaluation = evaluate._prepared(evaluate._asked(Echo()))
     released = []
-    evaluation._release = lambda: released.append(True)
+    evaluation._processes = Processes()
     evaluation.begin()
     with pytest.raises(ArithmeticError, match="no mean"):
         evaluation._finished.get(timeout=10)

@@ -23,7 +23,8 @@ from dspex.evaluate import (
     FailureKind,
     Scored,
 )
-from dspex.evaluate._metric_process import _Child, _Request
+from dspex.evaluate._metric_process import _Request
+from dspex.evaluate._metric_spawn import MetricProcess
 from dspex.predict import Module
 from dspex.primitives import Example, Prediction
 from dspex.system import System
@@ -493,7 +494,7 @@ def test_a_program_that_holds_the_loop_once_does_not_move_its_workers_to_threads
 
 
 def test_who_waits_for_a_verdict_and_who_computes_it_agree_on_who_was_first():
-    process = _Child(b"")
+    process = MetricProcess(b"")
     early, late, between = _Request(b""), _Request(b""), _Request(b"")
     assert early.give_up() is None
     assert not early.take(process), "given up before its turn: no process takes it"
