@@ -6,9 +6,13 @@ rich is imported when something is drawn, never before. `ProgressBar` draws noth
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
 
+from ._line import SEPARATOR, Part, count_of, lay_out
 from ._outcomes import Failed, Outcome
 from ._progress import Progress
 from ._report import EvaluationResult
@@ -17,24 +21,24 @@ _CELL = 60  # characters of a value that a table shows
 _PERIOD = 0.1  # seconds between two drawings
 
 
-def progress_line(progress: Progress, now: float) -> str:
-    """Score so far, failures, calls a second, tokens, cost and time left, in one line."""
-    parts = []
+def progress_parts(progress: Progress, now: float) -> list[Part]:
+    """Score so far, failures, time left, calls a second, tokens, cost, retries: what matters most first."""
+    parts: list[Part] = []
     if progress.score is not None:
         parts.append(f"score {progress.score:.1f}")
     if progress.failed:
         worst = ", ".join(f"{count} {kind}" for kind, count in progress.counts.most_common(2))
-        parts.append(f"{progress.failed} failed ({worst})")
-    if progress.retries:
-        parts.append(f"{progress.retries} retries")
+        parts.append((f"{progress.failed} failed", f"{progress.failed} failed ({worst})"))
+    eta = progress.eta(now)
+    parts.append("waiting" if eta is None else f"{_duration(eta)} left")
     parts.append(_rate(progress, now))
     if progress.tokens:
         parts.append(f"{short(progress.tokens)} tokens")
     if progress.cost is not None:
         parts.append(f"${progress.cost:.4f}")
-    eta = progress.eta(now)
-    parts.append("waiting" if eta is None else f"{_duration(eta)} left")
-    return " · ".join(parts)
+    if progress.retries:
+        parts.append(f"{progress.retries} retries")
+    return parts
 
 
 def _rate(progress: Progress, now: float) -> str:
@@ -48,62 +52,88 @@ def _rate(progress: Progress, now: float) -> str:
 class ProgressBar:
     """A bar that is redrawn at most ten times a second: ``update`` costs one comparison otherwise.
 
-    A context manager; leaving it leaves the last state on the screen and the cursor below it.
+    It takes the width that the terminal has: see `lay_out`. A context manager; leaving it leaves the last state on the
+    screen and the cursor below it. A terminal that has gone away ends the drawing, not the work.
     """
 
     def __init__(self, title: str, file: IO[str] | None = None) -> None:
         self._title = title
         self._file = sys.stderr if file is None else file
         self._live: Any = None
-        self._bar: Any = None
-        self._task: Any = None
         self._next = 0.0
         self._last: tuple[Progress, float] | None = None
 
     def __enter__(self) -> ProgressBar:
         if self._file.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-            from rich.progress import Progress as Bar
+            from rich.live import Live
 
-            self._bar = Bar(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[line]}"),
-                console=Console(file=self._file),
-                auto_refresh=False,
-            )
-            self._task = self._bar.add_task(self._title, total=None, line="")
-            self._bar.start()
+            begun: Any = _Drawn(self._title, 0, None, ())
+            self._live = Live(begun, console=Console(file=self._file), auto_refresh=False)
+            self._attempt(self._live.start)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            if self._last is not None:
-                self._draw(*self._last)
-            self._bar.stop()
-            self._bar = None
+        if self._live is not None and self._last is not None:
+            self._draw(*self._last)
+        if self._live is not None:
+            self._attempt(self._live.stop)
+            self._live = None
 
     def update(self, progress: Progress, now: float) -> None:
         """Show the progress, if it is time to. ``now`` is on the progress's own clock."""
-        if self._bar is None:
+        if self._live is None:
             return
         self._last = (progress, now)
         if now >= self._next or progress.done == progress.total:
             self._next = now + _PERIOD
             self._draw(progress, now)
 
-    def show(self, done: int, total: int, line: str) -> None:
+    def show(self, done: int, total: int | None, parts: Sequence[Part]) -> None:
         """Show this, now."""
-        if self._bar is not None:
-            self._bar.update(self._task, total=total, completed=done, line=line)
-            self._bar.refresh()
+        if self._live is not None:
+            line = _Drawn(self._title, done, total, tuple(parts))
+            self._attempt(lambda: self._live.update(line, refresh=True))
 
     def _draw(self, progress: Progress, now: float) -> None:
-        self.show(progress.done, progress.total, progress_line(progress, now))
+        self.show(progress.done, progress.total, progress_parts(progress, now))
+
+    def _attempt(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except (OSError, ValueError):  # it was closed, or cannot write these letters
+            live, self._live = self._live, None
+            with suppress(OSError, ValueError):
+                live.stop()  # what is printed goes past the bar again
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What rich draws, in the width that there is at that moment."""
+
+    title: str
+    done: int
+    total: int | None
+    parts: tuple[Part, ...]
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from rich.progress_bar import ProgressBar as Cells
+        from rich.table import Table
+        from rich.text import Text
+
+        line = lay_out(self.title, count_of(self.done, self.total), self.parts, options.max_width)
+        grid = Table.grid(padding=(0, 1, 0, 0), pad_edge=False)
+        row: list[Any] = [Text(line.title, style="bold")] if line.title else []
+        if line.bar:
+            row.append(Cells(total=self.total, completed=self.done, width=line.bar))
+        text = line.text.replace(SEPARATOR, " | ") if options.ascii_only else line.text
+        row.append(Text(text, no_wrap=True, overflow="crop"))
+        for _ in row:
+            grid.add_column(no_wrap=True)
+        grid.add_row(*row)
+        yield grid
 
 
 def show_result(result: EvaluationResult, rows: int | None = None, file: IO[str] | None = None) -> None:

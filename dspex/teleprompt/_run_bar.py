@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from dspex.evaluate._line import Part
 from dspex.evaluate._render import short
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def outages(pools: Iterable[Mapping[str, Any]], wall: float) -> list[EndpointOut
     ]
 
 
-def run_line(status: RunStatus, out: Iterable[EndpointOutage] = ()) -> str:
-    """What it does, the best score so far, failures, units of work a second, tokens and cost."""
-    parts = [status.state] if status.state != "running" else []
+def run_line(status: RunStatus, out: Iterable[EndpointOutage] = ()) -> list[Part]:
+    """What it does, the best score so far, failures, units of work a second, tokens, cost; what matters most first."""
+    parts: list[Part] = [status.state] if status.state != "running" else []
     parts += [outage.in_words() for outage in out]
     if status.phase:
         parts.append(f"after {status.phase}")
@@ -55,14 +56,14 @@ def run_line(status: RunStatus, out: Iterable[EndpointOutage] = ()) -> str:
     failed = sum(status.failures.values())
     if failed:
         worst = max(status.failures, key=lambda kind: status.failures[kind])
-        parts.append(f"{failed} failed (most: {worst})")
+        parts.append((f"{failed} failed", f"{failed} failed (most: {worst})"))
     if status.seconds > 0:
         parts.append(f"{status.done / status.seconds:.1f}/s")
     if status.tokens:
         parts.append(f"{short(status.tokens)} tokens")
     if status.cost is not None:
         parts.append(f"${status.cost:.4f}")
-    return " · ".join(parts)
+    return parts
 
 
 class RunLog:

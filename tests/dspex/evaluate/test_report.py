@@ -9,9 +9,10 @@ import pytest
 
 from dspex._errors import LMAuthError
 from dspex.evaluate._failures import FailureKind
+from dspex.evaluate._line import lay_out
 from dspex.evaluate._outcomes import Failed, Scored
 from dspex.evaluate._progress import Progress
-from dspex.evaluate._render import ProgressBar, progress_line, show_result
+from dspex.evaluate._render import ProgressBar, progress_parts, show_result
 from dspex.evaluate._report import EvaluationResult
 from dspex.primitives import Example, Prediction
 
@@ -164,7 +165,7 @@ def test_progress_counts_scores_failures_tokens_and_time_left():
     assert progress.score == pytest.approx(200 / 3)
     assert progress.rate(102.0) == 2.0
     assert progress.eta(102.0) == 3.0
-    line = progress_line(progress, 102.0)
+    line = lay_out("", "", progress_parts(progress, 102.0), 200).text
     for part in ("score 66.7", "1 failed (1 timeout)", "2.5 calls/s", "12.3k tokens", "$0.5000", "3 s left"):
         assert part in line
 
@@ -182,4 +183,4 @@ def test_before_the_first_result_there_is_no_time_left_to_tell():
     progress = Progress(3, 0.0)
     assert progress.eta(5.0) is None
     assert progress.score is None
-    assert "waiting" in progress_line(progress, 5.0)
+    assert "waiting" in progress_parts(progress, 5.0)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from actors import sleep
+from dspex.evaluate._line import lay_out
 from dspex.system import System
 from dspex.teleprompt import BootstrapFewShotWithRandomSearch
 from dspex.teleprompt._run_actor import RunStatus
@@ -29,7 +30,7 @@ def system():
 
 def test_the_line_tells_what_was_found_what_failed_and_what_it_cost():
     status = RunStatus("r", "paused", "trial", 50, 0, 6, 4, 3, 58.333, {"outage": 1, "timeout": 2}, 9, 1200, 0.5, 10.0)
-    line = run_line(status)
+    line = lay_out("", "", run_line(status), 200).text
     for part in ("paused", "after trial", "best 58.3 of 3", "3 failed (most: timeout)", "5.0/s", "1.2k tokens", "$0.5"):
         assert part in line
 
@@ -69,7 +70,7 @@ def test_the_outages_are_those_of_the_systems_pools_and_stand_beside_the_bar():
     out = outages([pool("a", "open"), pool("b", "closed"), pool("c", "half_open")], 100.0)
     assert out == [EndpointOutage("a", "server", 102.0), EndpointOutage("c", "server", 102.0)]
     status = RunStatus("r", "running", "", 0, 0, 6, 4, 0, None, {}, 0, 0, None, 0.0)
-    assert run_line(status, out[:1]).startswith("waits for a, next trial at ")
+    assert run_line(status, out[:1])[0].startswith("waits for a, next trial at ")
 
 
 def test_a_run_that_is_waited_for_without_a_terminal_writes_lines(system, monkeypatch):
