@@ -90,6 +90,7 @@ class OptimizationRun:
         self._student = student
         self._log_dir = teleprompter.log_dir
         self._teleprompter = teleprompter
+        self._teacher = teacher
         train, val = teleprompter.divide(trainset, valset)
         stop_at = self.options.stop_at_score
         self._task = task = Task(
@@ -192,13 +193,19 @@ class OptimizationRun:
         store = self._chosen_store()
         if store is None:
             return None
+        from dspex.adapters import ChatAdapter
         from dspex.store import NewRun
+
+        from ._identity import identity
 
         config = {
             "optimizer": teleprompter.config(),
             "arguments": to_json_value({k: v for k, v in arguments.items() if v is not None}),
             "student": task.student.candidate.key,
             "teacher": None if task.teacher is None else task.teacher.candidate.key,
+            "identity": identity(
+                teleprompter, self._student, self._teacher, self._default_lm(), settings.adapter or ChatAdapter()
+            ),
         }
         seed = arguments.get("seed")
         seed = getattr(teleprompter, "seed", None) if seed is None else seed
@@ -209,6 +216,9 @@ class OptimizationRun:
         from ._stored_run import StoredRun
 
         return StoredRun(store, new, self.options.command, self._system)
+
+    def _default_lm(self) -> Any:
+        return settings.lm if settings.lm is not None else self._system.settings.get("lm")
 
     def _chosen_store(self) -> Store | None:
         chosen = self.options.store

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from dspex.store import NewRun, Owner, RunExistsError, RunLostError
 
+from ._differences import differences
 from ._errors import JournalMismatchError
 from ._journal import Entry
 from ._store_journal import StoreJournal
@@ -35,11 +37,7 @@ class StoredRun:
         try:
             store.runs.create(new)
         except RunExistsError as error:
-            raise JournalMismatchError(
-                f"the run {new.id!r} exists and was begun differently ({error}): choose another run_id, or give "
-                "it the program, data and settings that it began with",
-                step="begin",
-            ) from error
+            raise _mismatch(store, new, error) from error
         run = store.runs.claim(new.id, self._owner)
         self._summary = _begun_by(store, run, command)
         self.spent = (run.tokens, run.cost or 0.0)
@@ -72,6 +70,23 @@ class StoredRun:
             self._store.runs.release(self._id, self._owner, status)
         except RunLostError:
             _log.warning("run %s was taken over by another process", self._id)
+
+
+def _mismatch(store: Store, new: NewRun, error: RunExistsError) -> JournalMismatchError:
+    """What is not as it was, said so that it can be found."""
+    found = store.runs.get(new.id)
+    row = store.runs.encode(new)
+    differing: list[str] = []
+    if found is not None:
+        names = ("kind", "program", "seed")
+        before = {name: getattr(found, name) for name in names} | {"data_hashes": found.data_hashes, **found.config}
+        now = {name: row[name] for name in names}
+        differing = differences(before, {**now, "data_hashes": dict(new.data_hashes), **json.loads(row["config"])})
+    return JournalMismatchError(
+        f"the run {new.id!r} was begun with other work: it differs in {', '.join(differing or error.differs)}. Choose "
+        "another run_id, or give it what it began with.",
+        step="begin",
+    )
 
 
 def _begun_by(store: Store, run: Run, command: Mapping[str, Any] | None) -> dict[str, Any]:
