@@ -111,7 +111,8 @@ class Collector(AsyncActor):
         self._pump()
 
     def on_stop(self) -> None:
-        self._outcome.set_exception(EvaluationEndedError(f"the evaluation was ended: {self.exit_reason}"))
+        reason = self.exit_reason
+        self._outcome.set_exception(EvaluationEndedError(f"the evaluation was ended: {reason}", reason=reason))
 
     def tree_metrics(self) -> dict[str, Any]:
         """What the supervision tree shows of it."""

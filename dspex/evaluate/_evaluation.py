@@ -100,6 +100,8 @@ class Crew:
             return
         self._supervisor = reply.get()
         self.ended.add_done_callback(self._dismiss)
+        if self.ended.done():
+            return  # cancelled before it began
         spec = ChildSpec("collector", self._made, restart="temporary")
         start_child(self._supervisor, spec).add_done_callback(self._collecting)
 
@@ -114,7 +116,8 @@ class Crew:
         if isinstance(down.reason, Crash):
             self.ended.set_exception(ActorCrashed(down.ref, down.reason))
         else:
-            self.ended.set_exception(EvaluationEndedError(f"the evaluation's collector ended: {down.reason}"))
+            text = f"the evaluation's collector ended: {down.reason}"
+            self.ended.set_exception(EvaluationEndedError(text, reason=down.reason))
 
     def _dismiss(self, _: Any) -> None:
         if self._place.is_alive():

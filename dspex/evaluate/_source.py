@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dspex._errors import DspexError
 
 if TYPE_CHECKING:
-    from actors import Reply
+    from actors import ExitReason, Reply
 
     from ._failures import FailureKind
     from ._messages import Job, Report
@@ -43,6 +43,11 @@ class WorkerDiedError(DspexError):
 
 
 class EvaluationEndedError(DspexError):
-    """The evaluation's actors were stopped from outside: by their supervisor, or with the system."""
+    """The evaluation's actors were stopped from outside: by their supervisor, or with the system. ``reason`` is how
+    its collector ended; None if it never began."""
 
     code = "evaluation_ended"
+
+    def __init__(self, message: str = "", *, reason: ExitReason | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.reason = reason

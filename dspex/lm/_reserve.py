@@ -24,6 +24,17 @@ def most_tokens(request: LMRequest) -> int:
     return int(longest * (params.get("n") or 1))
 
 
+def unknown_price(model: str, instead: str) -> LMConfigurationError:
+    """What to raise when money is limited and nobody knows what the model costs. ``instead``: a limit that works."""
+    return LMConfigurationError(
+        f"a usd budget is in force and the price of {model} is not known: tell it with "
+        f"register_price({model!r}, prompt=..., completion=...), or for a BaseLM of one's own with the cost of its "
+        f"LMResponse, or use {instead}",
+        code="unknown_price",
+        model=model,
+    )
+
+
 async def reserve(budget: Budget, model: str, prompt_bytes: int, completion: int) -> Reservation:
     """A reservation; waits for calls in flight if they may leave room. `model` is "provider/model".
 
@@ -32,12 +43,7 @@ async def reserve(budget: Budget, model: str, prompt_bytes: int, completion: int
     """
     price = prices.price_of(model)
     if price is None and budget.limits_usd:
-        raise LMConfigurationError(
-            f"a usd budget is in force and the price of {model} is not known: tell it with "
-            f"register_price({model!r}, prompt=..., completion=...), or use budget(tokens=...)",
-            code="unknown_price",
-            model=model,
-        )
+        raise unknown_price(model, "budget(tokens=...)")
     usage = Usage(prompt_tokens=prompt_bytes, completion_tokens=completion)
     usd = price.cost(usage) if price is not None else 0.0
     while (reservation := budget.reserve(usd, prompt_bytes + completion)) is None:

@@ -64,7 +64,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunUpdate:
-    """Changes of a run, for the writer. None leaves a field as it is."""
+    """Changes of a run, for the writer. None leaves a field as it is. With `owner` the change is refused once another
+    owner has taken the run over."""
 
     run_id: str
     status: RunStatus | None = None
@@ -72,6 +73,7 @@ class RunUpdate:
     cost: float | None = None
     tokens: int | None = None
     summary: Mapping[str, Any] | None = None
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True, slots=True)

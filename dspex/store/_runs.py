@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, delete, select, update
 
-from dspex.store._codec import decode, identifier, redact
+from dspex.store._codec import decode, identifier, redact, redact_lm
 from dspex.store._database import Database
 from dspex.store._errors import RunExistsError, RunLostError, RunNotFoundError, RunOwnedError, StoreValueError
 from dspex.store._owner import Owner, owner_dead, this_host
@@ -199,18 +199,27 @@ class Runs:
             "tokens": change.tokens,
             "summary": None
             if change.summary is None
-            else self._db.codec.encode(redact(dict(change.summary)), "the run's summary"),
+            else self._db.codec.encode(_covered(change.summary), "the run's summary"),
+            "owner": change.owner,
         }
         return {name: value for name, value in row.items() if value is not None}
 
     def write_updates(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[Run]:
         written = []
         for row in rows:
-            values = {name: value for name, value in row.items() if name != "id"}
-            _locked(connection, row["id"])
+            values = {name: value for name, value in row.items() if name not in ("id", "owner")}
+            found = _locked(connection, row["id"])
+            if "owner" in row:
+                check_owner(found, row["owner"])
             connection.execute(update(runs).where(runs.c.id == row["id"]).values(updated=self._db.clock(), **values))
             written.append(_run(_locked(connection, row["id"])))
         return written
+
+
+def _covered(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary without secrets. Its "best" is a program, whose demonstrations are data: a field of theirs may well
+    be called password, and the program needs it."""
+    return {name: redact_lm(item) if name == "best" else redact({name: item})[name] for name, item in summary.items()}
 
 
 def check_owner(row: Any, owner: Owner) -> None:

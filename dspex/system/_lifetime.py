@@ -156,8 +156,9 @@ class Lifetime(Services):
         limit = self.shutdown_timeout if timeout is None else timeout
         left = 0
         if self.scheduler.running:
-            if drain:
+            if drain or self.runs:
                 self._end_long_work(limit)
+            if drain:
                 drained(self._in_flight, max(0.0, limit - (time.monotonic() - begun)))
             left = self._in_flight()
         self._state = "closed"
@@ -184,6 +185,9 @@ class Lifetime(Services):
                 terminate_child(self.root, part).get(timeout=limit * 0.25)
             except (Timeout, ActorDeadError, SupervisionError):
                 continue  # it is stopped with all the rest, when the tree is
+        until = time.monotonic() + limit * 0.25
+        for run in list(self.runs.values()):
+            run.wait(max(0.0, until - time.monotonic()))  # it writes how far it is
 
     def _let_go(self) -> None:
         for listener in (self.recorder, self.postmaster, self._event_log):

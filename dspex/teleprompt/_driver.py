@@ -135,6 +135,11 @@ class Driver(Generic[T]):
         return max(self.ranked, key=lambda r: r.score, default=None)
 
     @property
+    def values(self) -> Mapping[str, Any]:
+        """The values of units and steps that are known, by key: at first those of the journal."""
+        return self._known
+
+    @property
     def ready(self) -> int:
         """How many units `take` would give now."""
         return 0 if self.is_done else len(self._ready)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from actors import ActorDeadError, Reply, Timeout
+from actors import ActorDeadError, Killed, NoSchedulerError, Reply, Shutdown, Timeout
 from actors.runtime import current_fiber
+from dspex._errors import DspexError
 from dspex._settings import error_limit, settings
 from dspex.evaluate._evaluation import Crew
 from dspex.evaluate._failures import FailureKind
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from dspex.store import NewRun, Store
     from dspex.system import System
 
+    from ._store_journal import StoreJournal
     from ._stored_run import Status as StoredStatus
     from ._stored_run import StoredRun
     from ._teleprompter import Teleprompter
@@ -51,6 +55,7 @@ T = TypeVar("T")
 _REDRAW = 0.2  # seconds between two looks at the progress while waiting
 _AT_ONCE = 5.0  # seconds within which a run that is interrupted is to be closed
 
+_PATIENT = 1.0  # seconds for which the last steps of a run that is to end now may wait for a disk that refuses
 _GLANCE = 1.0  # seconds within which the progress must be told, or it is not shown
 
 _HALTED = {
@@ -101,6 +106,10 @@ class OptimizationRun:
             teleprompter.stop_at_score if stop_at is None else stop_at,
         )
         _check_alike(task)
+        if self._log_dir is not None:
+            _check_writable(self._log_dir)
+        if self.options.budget_usd is not None:
+            self._check_prices()
         self._arguments = dict(arguments or {})
         teleprompter.check(task, **self._arguments)
         if teleprompter.runs_examples:
@@ -128,6 +137,7 @@ class OptimizationRun:
         self.told_to_end: str | None = None
         self._progress = Progress(0, system.scheduler.clock.time())
         self._spent_before: tuple[int, float] = (0, 0.0)
+        self._optimizer: Reply[ActorRef[Any]] = Reply()
 
     # -- beginning
 
@@ -160,6 +170,7 @@ class OptimizationRun:
         journal: Journal = MemoryJournal()
         if self._stored is not None:
             journal, self._spent_before = self._stored.journal, self._stored.spent
+            self._stored.durable.spending = self._spent
         own = self.options.max_errors
         self._driver: Driver[Found] = Driver(
             self._search,
@@ -220,6 +231,18 @@ class OptimizationRun:
     def _default_lm(self) -> Any:
         return settings.lm if settings.lm is not None else self._system.settings.get("lm")
 
+    def _check_prices(self) -> None:
+        """Money can be limited only where it is counted. What is found out later ends the run."""
+        from dspex.lm import LM
+        from dspex.lm._prices import prices
+        from dspex.lm._reserve import unknown_price
+
+        from ._identity import models_of
+
+        for lm in models_of(self._teleprompter, self._student, self._teacher, self._default_lm()).values():
+            if isinstance(lm, LM) and prices.price_of(lm.endpoint.name) is None:
+                raise unknown_price(lm.endpoint.name, "budget_tokens")
+
     def _chosen_store(self) -> Store | None:
         chosen = self.options.store
         if chosen is False:
@@ -260,6 +283,7 @@ class OptimizationRun:
                 "spent_before": self._spent_before,
                 "beat": None if self._stored is None else self._beat,
                 "news": self._news,
+                "up": self._optimizer,
             },
         )
 
@@ -308,7 +332,8 @@ class OptimizationRun:
         self._tell(ResumeRun())
 
     def cancel(self) -> Module:
-        """End it for good, with the best program so far (the student's copy, if none was judged)."""
+        """End it for good, with the best program so far (the student's copy, if none was judged). Its ``run_id`` is
+        not taken up again."""
         self.end("cancelled")
         return self.result()
 
@@ -347,7 +372,7 @@ class OptimizationRun:
         from dspex.evaluate._render import ProgressBar
 
         with ProgressBar(self.run_id) as bar:
-            while not self._is_over(_REDRAW):
+            while not self.wait(_REDRAW):
                 status = self._glance()
                 if status is not None:
                     line = run_line(status, outages(self._system.pools(), time.time()))
@@ -362,7 +387,7 @@ class OptimizationRun:
 
     def _write(self) -> None:
         log = RunLog(self.run_id, self.options.patience)
-        while not self._is_over(_REDRAW):
+        while not self.wait(_REDRAW):
             now = time.time()
             lines = log.news(outages(self._system.pools(), now), now)
             if log.due(now) and (status := self._glance()) is not None:
@@ -370,8 +395,8 @@ class OptimizationRun:
             for line in lines:
                 print(line, file=sys.stderr, flush=True)
 
-    def _is_over(self, seconds: float) -> bool:
-        """Wait so long for the end; whether it has come. How it has ended is for `result` to say."""
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the end, at most so many seconds; whether it has come. How it has ended is for `result` to say."""
         try:
             self._program.get(timeout=seconds)
         except Timeout:
@@ -425,30 +450,33 @@ class OptimizationRun:
         return None if self._crew is None else self._crew.collector
 
     def _tell(self, message: Any) -> None:
-        collector = self._collector
-        if collector is not None and collector.is_alive():
-            collector.tell(message)
+        """Now, or as soon as its actor is up."""
+        self._optimizer.add_done_callback(lambda up: up.get().tell(message) if up.get().is_alive() else None)
 
     # -- the end
 
     def _ended(self, ended: Reply[str | None]) -> None:
         # On whatever thread the last actor ended in; the store has to be told before anybody learns of it.
-        self._system.scheduler.run_blocking(self._conclude, ended.exception(), ended)
+        try:
+            self._system.scheduler.run_blocking(self._conclude, ended.exception(), ended)
+        except NoSchedulerError as error:  # the system is gone: what was committed is there, and no more can be
+            self._system.runs.pop(self.run_id, None)
+            self._closed.set(None)
+            self._program.set_exception(ended.exception() or error)
 
     def _conclude(self, error: BaseException | None, ended: Reply[str | None]) -> None:
         stopped = self._driver.stopped
-        if isinstance(error, EvaluationEndedError) and self.told_to_end is not None:
-            error, stopped = None, self.told_to_end  # it was told before its actors were up
+        if isinstance(error, EvaluationEndedError):
+            if self.told_to_end is not None:
+                error, stopped = None, self.told_to_end  # it was told before its actors were up
+            elif isinstance(error.reason, Shutdown | Killed):
+                error, stopped = self._stopped_error(error), "interrupted"
         if error is None:
             error = self._lost_error() if stopped == "lost" else self._halt_error()
         found = self._driver.result or self._best_so_far()
         program: Module | None = None
         try:
-            if self._source.journal is not None:
-                self._source.journal.committed().get()  # the last decisions
-            self._close(error, stopped, found)
-            if self._log_dir is not None:
-                CandidatePrograms(self._student, found.ranked).save(self._log_dir)
+            self._keep(error, stopped, found)
             program = None if error is not None else self._finished_program(found, stopped)
         except Exception as failure:  # noqa: BLE001  nobody else would ever tell the caller
             error = failure
@@ -461,6 +489,52 @@ class OptimizationRun:
             self._program.set_exception(error)
         else:
             self._program.set(program)
+
+    def _keep(self, error: BaseException | None, stopped: str | None, found: Found) -> None:
+        """Write how it came out. A disk that refuses is waited for, unless the run is to end now."""
+        try:
+            if self._source.journal is not None:
+                self._write_last(self._source.journal, stopped)
+            self._close(error, stopped, found)
+        except DspexError as failure:
+            if not self._is_hurried(stopped):
+                raise
+            _log.error("run %s could not write how far it is: %s", self.run_id, failure)
+        if self._log_dir is not None:
+            try:
+                CandidatePrograms(self._student, found.ranked).save(self._log_dir)
+            except OSError as failure:
+                _log.error("the candidates of run %s could not be written to log_dir: %s", self.run_id, failure)
+
+    def _write_last(self, journal: StoreJournal, stopped: str | None) -> None:
+        committed = journal.committed()
+        while True:
+            try:
+                committed.get(timeout=_PATIENT)
+                return
+            except Timeout:
+                if committed.done() or not self._is_hurried(stopped) or journal.refused is None:
+                    continue
+            journal.give_up(
+                TeleprompterError(f"{journal.pending} records are not on disk, and are lost: {journal.refused}")
+            )
+
+    def _is_hurried(self, stopped: str | None) -> bool:
+        return stopped in ("interrupted", "cancelled") or not self._system.accepting
+
+    def _stopped_error(self, cause: EvaluationEndedError) -> RunPausedError:
+        """Its actors were ended from outside: nothing that the run did wrong."""
+        lost = "Without a store nothing of it is kept"
+        best = self._driver.best
+        error = RunPausedError(
+            f"run {self.run_id!r} was stopped with its system. "
+            f"{lost if self._stored is None else f'Nothing is lost: {self._going_on()}'}.",
+            run_id=self.run_id,
+            reason="interrupted",
+            best=None if best is None else apply(best.candidate, self._student),
+        )
+        error.__cause__ = cause
+        return error
 
     def _lost_error(self) -> BaseException:
         return TeleprompterError(
@@ -539,6 +613,16 @@ def _status(error: BaseException | None, stopped: str | None) -> StoredStatus:
     if error is not None:
         return "failed"
     return "cancelled" if stopped == "cancelled" else "done"
+
+
+def _check_writable(log_dir: str | Path) -> None:
+    """Found out before anything is paid for, not after."""
+    try:
+        Path(log_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=log_dir):
+            pass
+    except OSError as error:
+        raise TeleprompterError(f"nothing can be written to log_dir {str(log_dir)!r}: {error}") from error
 
 
 def _check_alike(task: Task) -> None:

@@ -11,12 +11,15 @@ from dspex.evaluate._collector import Collector
 from dspex.evaluate._failures import FailureKind
 from dspex.evaluate._messages import Job, Report
 from dspex.evaluate._outcomes import Failed, Outcome
+from dspex.lm._reserve import unknown_price
 
 from ._driver import Driver, Unit
 from ._executor import Executor
 from ._requests import Found
 
 if TYPE_CHECKING:
+    from actors import ActorRef, Timer
+
     from ._run_news import RunNews
     from ._store_journal import StoreJournal
 
@@ -82,7 +85,7 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What ends a run early: money, tokens, time. None: no limit."""
+    """What ends a run early: money (USD), tokens, and seconds in which it is not paused. None: no limit."""
 
     usd: float | None = None
     tokens: int | None = None
@@ -91,7 +94,11 @@ class Limits:
 
 @dataclass
 class RunSource:
-    """The units of a driver as jobs. ``halted`` is set when the run cannot go on for a reason that is not its own."""
+    """The units of a driver as jobs. ``halted`` is set when the run cannot go on for a reason that is not its own.
+
+    ``scored`` counts judged examples, ``hopeless`` failures of the metric before the first of them; both over all
+    sittings of the run, but a run that is taken up again has at least one more try.
+    """
 
     driver: Driver[Found]
     executor: Executor
@@ -101,8 +108,14 @@ class RunSource:
     values: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     halted: Failed | None = None
     failure: BaseException | None = None
-    hopeless: int = 0
-    scored: int = 0
+    hopeless: int = field(init=False)
+    scored: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        known = [value for key, value in self.driver.values.items() if key.startswith(("score:", "trace:"))]
+        failed = sum(value.get("failed") == FailureKind.METRIC_ERROR for value in known)
+        self.scored = sum("score" in value for value in known)
+        self.hopeless = min(failed, _HOPELESS - 1)
 
     def available(self) -> int:
         return 0 if self.halted is not None else self.driver.ready
@@ -129,9 +142,9 @@ class RunSource:
                 return None
             if outcome.kind is FailureKind.METRIC_ERROR and not self.scored:
                 self.hopeless += 1
-        else:
-            self.scored += 1
         unit = self.units[index]
+        if unit.kind != "propose" and not isinstance(outcome, Failed):
+            self.scored += 1
         assert job is not None, "a job is settled once"
         value = self.executor.value(unit, job, outcome, report)
         if self.journal is None:
@@ -158,6 +171,7 @@ class Optimizer(Collector):
     spent_before: tuple[int, float]
     beat: Callable[[bool, float | None], None] | None
     news: RunNews
+    up: Reply[ActorRef[Any]]
 
     def __init__(
         self,
@@ -167,6 +181,7 @@ class Optimizer(Collector):
         spent_before: tuple[int, float],
         beat: Callable[[bool, float | None], None] | None,
         news: RunNews,
+        up: Reply[ActorRef[Any]],
     ) -> None:
         super().__init__(*collecting)
         self.source = collecting[1]
@@ -175,13 +190,17 @@ class Optimizer(Collector):
         self.spent_before = spent_before
         self.beat = beat
         self.news = news
+        self.up = up
         self._judged = 0
+        self._seconds_left = limits.seconds
+        self._going_since = 0.0
+        self._time_up: Timer | None = None
 
     def on_start(self) -> None:
         self.every(_HEARTBEAT, _Beat())
-        if self.limits.seconds is not None:
-            self.send_after(self.limits.seconds, CancelRun("time"))
+        self._start_clock()
         self.source.driver.start()
+        self.up.set(self.actor_ref)
         super().on_start()
 
     def on_receive(self, message: Any) -> Any:
@@ -189,11 +208,13 @@ class Optimizer(Collector):
             case PauseRun():
                 if not self.paused:
                     self.paused = True
+                    self._stop_clock()
                     self.news.paused()
                     self._show_life()
             case ResumeRun():
                 if self.paused:
                     self.paused = False
+                    self._start_clock()
                     self.news.resumed()
                     self._show_life()
                 self._pump()
@@ -208,6 +229,17 @@ class Optimizer(Collector):
             case _:
                 super().on_receive(message)
         return None
+
+    def _start_clock(self) -> None:
+        """The time that a run may take is that in which it is not paused."""
+        if self._seconds_left is not None:
+            self._going_since = self.scheduler.clock.time()
+            self._time_up = self.send_after(self._seconds_left, CancelRun("time"))
+
+    def _stop_clock(self) -> None:
+        if self._seconds_left is not None and self._time_up is not None:
+            self._time_up.cancel()
+            self._seconds_left = max(0.0, self._seconds_left - (self.scheduler.clock.time() - self._going_since))
 
     def _show_life(self) -> None:
         """To the store, and with it to everybody who lists the runs."""
@@ -275,6 +307,14 @@ class Optimizer(Collector):
             self._end_early(why)
             return
         super()._pump()
+
+    def _reported(self, report: Report) -> None:
+        usage = report.usage
+        if self.limits.usd is not None and usage is not None and usage.unpriced:
+            self._progress.record_usage(usage.calls, usage.cached, usage.total_tokens, None)
+            self._fail(unknown_price(", ".join(usage.by_model()), "budget_tokens"))
+            return
+        super()._reported(report)
 
     def _settle(self, index: int, outcome: Outcome, report: Report | None) -> None:
         super()._settle(index, outcome, report)

@@ -7,11 +7,11 @@ disk that is full or gone delays the run, which then waits for it; it loses noth
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from actors import Reply
-from dspex.store import Evaluation, JournalAppend, Refused, Writer
+from dspex.store import Evaluation, JournalAppend, Refused, RunUpdate, Writer
 
 from ._journal import Entry
 
@@ -28,6 +28,8 @@ class StoreJournal:
 
     The answers of the language models that a step used are on disk before the step is (see `dspex.cache.Cache`): a run
     that is killed anywhere pays again at most for the calls that were in flight.
+
+    ``spending`` tells what the run has spent, tokens and USD; every commit has it with the steps that it was spent on.
     """
 
     def __init__(self, store: Store, run_id: str, owner: Owner, scheduler: Scheduler) -> None:
@@ -41,6 +43,8 @@ class StoreJournal:
         self._waiting: list[Reply[None]] = []
         self._flushing = False
         self._error: BaseException | None = None
+        self._booked: tuple[int, float | None] | None = None
+        self.spending: Callable[[], tuple[int, float | None]] | None = None
 
     def replay(self) -> Iterator[Entry]:
         """What is on disk. Blocks."""
@@ -79,6 +83,32 @@ class StoreJournal:
         self._scheduler.run_blocking(self._flush)
         return reply
 
+    def give_up(self, error: BaseException) -> None:
+        """Do not wait any longer for a disk that refuses: whoever waits for a commit gets this error."""
+        with self._lock:
+            self._error = self._error or error
+            waiting, self._waiting = self._waiting, []
+        for reply in waiting:
+            reply.set_exception(self._error)
+
+    @property
+    def refused(self) -> str | None:
+        """Why the disk does not take what is to be written; None while it does."""
+        degraded = self._writer.degraded
+        return None if degraded is None else degraded.message
+
+    @property
+    def pending(self) -> int:
+        """Records that are not on disk."""
+        return self._writer.pending
+
+    def _book(self) -> None:
+        """What was spent goes with the steps."""
+        spent = None if self.spending is None else self.spending()
+        if spent is not None and spent != self._booked:
+            self._booked = spent
+            self._writer.put(RunUpdate(self._run_id, tokens=spent[0], cost=spent[1], owner=self._owner))
+
     def _flush(self) -> None:
         """Commit until nobody waits. On a pool thread."""
         while True:
@@ -88,6 +118,7 @@ class StoreJournal:
                     self._flushing = False
                     return
             try:
+                self._book()
                 self._writer.flush()
             except Exception as error:  # noqa: BLE001  a damaged file: the run has to end, and says why
                 self._error = self._error or error
@@ -103,7 +134,8 @@ class StoreJournal:
                     reply.set_exception(self._error)
 
     def _again(self) -> None:
-        self._scheduler.run_blocking(self._flush)
+        if self._scheduler.running:  # else the system was closed meanwhile, and nobody is left to be told
+            self._scheduler.run_blocking(self._flush)
 
     def _acknowledge(self, outcome: Any) -> None:
         if isinstance(outcome, Refused):

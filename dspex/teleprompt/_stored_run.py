@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dspex.store import NewRun, Owner, RunExistsError, RunLostError
 
 from ._differences import differences
-from ._errors import JournalMismatchError
+from ._errors import JournalMismatchError, TeleprompterError
 from ._journal import Entry
 from ._store_journal import StoreJournal
 
@@ -27,7 +27,8 @@ _log = logging.getLogger("dspex.teleprompt")
 class StoredRun:
     """One run that this process works on. Everything here waits for the disk: never call it on the loop.
 
-    Raises `JournalMismatchError` if the run was begun with other work, `RunOwnedError` if another process works on it.
+    Raises `JournalMismatchError` if the run was begun with other work, `RunOwnedError` if another process works on it,
+    and `TeleprompterError` if it was cancelled.
     """
 
     def __init__(self, store: Store, new: NewRun, command: Mapping[str, Any] | None, system: System) -> None:
@@ -35,9 +36,14 @@ class StoredRun:
         self._id = new.id
         self._owner = Owner.current()
         try:
-            store.runs.create(new)
+            found = store.runs.create(new)
         except RunExistsError as error:
             raise _mismatch(store, new, error) from error
+        if found.status == "cancelled":
+            raise TeleprompterError(
+                f"run {new.id!r} was cancelled, which ended it for good: load_run({new.id!r}).program_of(student) is "
+                "the best that it found. Choose another run_id"
+            )
         run = store.runs.claim(new.id, self._owner)
         self._summary = _begun_by(store, run, command)
         self.spent = (run.tokens, run.cost or 0.0)
