@@ -13,21 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 Demo = Mapping[str, Any]
 """The fields of one demonstration, JSON values; ``augmented`` is True if a program (not a person) answered."""
-
-
-def to_json_value(value: Any) -> Any:
-    """The value in JSON's types. Examples become dicts, models are dumped; what has no form is its text."""
-    return to_jsonable_python(value, fallback=_other)
-
-
-def _other(value: Any) -> Any:
-    if hasattr(value, "toDict"):
-        return to_json_value(value.toDict())
-    return str(value)
 
 
 def content_key(*parts: Any) -> str:

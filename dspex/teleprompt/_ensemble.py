@@ -8,8 +8,9 @@ from typing import Any
 
 from dspex.predict import Module
 
-from ._candidate import content_key, to_json_value
+from ._candidate import content_key
 from ._teleprompter import parameters_of
+from ._values import to_json_value
 
 
 class Ensemble:

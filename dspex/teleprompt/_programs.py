@@ -13,9 +13,10 @@ import pydantic
 from dspex.predict import Module
 from dspex.primitives import Example
 
-from ._candidate import Candidate, Demo, to_json_value
+from ._candidate import Candidate, Demo
 from ._requests import Ranked
 from ._task import FieldSpec, PredictorSpec, ProgramSpec
+from ._values import to_json_value
 
 
 def describe(program: Module) -> ProgramSpec:

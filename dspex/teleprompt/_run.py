@@ -27,7 +27,6 @@ from dspex.evaluate._source import EvaluationEndedError
 from dspex.predict import Module
 
 from ._arguments import inputs_are_marked
-from ._candidate import to_json_value
 from ._driver import Driver
 from ._errors import RunPausedError, TeleprompterError
 from ._executor import Executor
@@ -39,6 +38,7 @@ from ._run_actor import AskStatus, CancelRun, Limits, Optimizer, PauseRun, Resiz
 from ._run_bar import RunLog, outages, run_line
 from ._run_news import RunNews
 from ._task import Record, Task
+from ._values import to_json_value
 
 if TYPE_CHECKING:
     from actors import ActorRef

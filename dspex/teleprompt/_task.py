@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
-from ._candidate import Candidate, PredictorState, content_key, to_json_value
+from ._candidate import Candidate, PredictorState, content_key
+from ._values import content_of, to_json_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +52,27 @@ class ProgramSpec:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A row of a data set in JSON's values, with the names of its inputs. ``key`` is a hash of the content."""
+    """A row of a data set in JSON's values, with the names of its inputs. ``key`` is a hash of the ``content``, which
+    is that of the fields where it is not given."""
 
     fields: Mapping[str, Any]
     inputs: frozenset[str] = frozenset()
+    content: InitVar[Any] = None
     key: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "key", content_key(dict(self.fields), sorted(self.inputs)))
+    def __post_init__(self, content: Any) -> None:
+        known_by = dict(self.fields) if content is None else content
+        object.__setattr__(self, "key", content_key(known_by, sorted(self.inputs)))
 
     @classmethod
     def of(cls, example: Any) -> Record:
-        """The record of an `Example`, or of a mapping whose every field is an input."""
+        """The record of an `Example`, or of a mapping whose every field is an input. Raises `TeleprompterError` if a
+        value has no content that another process would find the same."""
+        names: Iterable[str] = example
         if hasattr(example, "toDict"):
             names = example.inputs().keys() if example._input_keys is not None else example.keys()
-            return cls({k: to_json_value(v) for k, v in example.items()}, frozenset(names))
-        return cls({k: to_json_value(v) for k, v in example.items()}, frozenset(example))
+        values = dict(example.items())
+        return cls(to_json_value(values), frozenset(names), content_of(values))
 
 
 @dataclass(frozen=True, slots=True)

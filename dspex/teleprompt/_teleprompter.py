@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from dspex.callbacks import Watch, active_callbacks
 
 from ._arguments import at_least, the_examples, the_program
-from ._candidate import to_json_value
 from ._requests import Found, Search
 from ._task import Task
+from ._values import to_json_value
 
 if TYPE_CHECKING:
     from ._run import OptimizationRun

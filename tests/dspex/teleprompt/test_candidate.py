@@ -7,8 +7,9 @@ import sys
 import pydantic
 
 from dspex.primitives import Example
-from dspex.teleprompt._candidate import Candidate, PredictorState, content_key, to_json_value
+from dspex.teleprompt._candidate import Candidate, PredictorState, content_key
 from dspex.teleprompt._task import Record
+from dspex.teleprompt._values import to_json_value
 
 CANDIDATE = Candidate((PredictorState("a", "Say ä.", ({"q": "1", "n": [1, {"x": None}]},)), PredictorState("b", "")))
 
