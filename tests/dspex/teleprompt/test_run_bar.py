@@ -115,7 +115,7 @@ def test_an_interrupt_while_it_is_shown_leaves_the_run_paused(system, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(_run.OptimizationRun, "_is_over", interrupted)
+    monkeypatch.setattr(_run.OptimizationRun, "wait", interrupted)
     gate = threading.Event()
     pupil = Pupil(Fate(lambda question: [sleep(0.001) for _ in iter(gate.is_set, True)]))
     run = BootstrapFewShotWithRandomSearch(exact, num_threads=2).start(pupil, trainset=examples(12))
