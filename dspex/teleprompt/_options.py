@@ -22,8 +22,9 @@ class RunOptions:
     ``max_errors`` failing examples in one evaluation of a candidate stop the run with `RunPausedError`; None: as many
     as the optimizer says, else `settings.max_errors` if it was set, else no limit.
     ``timeout`` bounds each example (seconds). ``budget_usd``, ``budget_tokens``, ``max_seconds`` and
-    ``stop_at_score`` (percent) end the run with the best program so far; money and tokens count over all resumptions, time
-    in each of them, pauses left out. ``budget_usd`` needs models whose price is known, else `LMConfigurationError`.
+    ``stop_at_score`` (percent) end the run with the best program so far; money and tokens count over all resumptions,
+    time in each of them without its pauses. ``budget_usd`` needs models whose price is known, else
+    `LMConfigurationError`.
     ``patience``: how long an outage is waited out. ``store=False`` keeps no journal. ``display_progress`` shows on
     standard error how far it is while `compile` waits: a bar on a terminal, else a line a minute.
     ``command`` (JSON) is kept with the run for whoever begins it again: `dspex runs resume` does what it says.
