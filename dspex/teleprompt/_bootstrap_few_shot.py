@@ -16,7 +16,8 @@ class BootstrapFewShot(Teleprompter):
     """Run the teacher over the trainset; runs that the metric accepts become demonstrations for every predictor.
 
     Khattab et al., "DSPy: Compiling Declarative Language Model Calls into Self-Improving Pipelines", 2023. The
-    metric is called as ``metric(example, prediction, trace)`` with the trace of the run; without a metric every run
+    metric is called as ``metric(example, prediction, trace)`` with the trace of the run, or without it if it takes two
+    arguments only; without a metric every run
     that ends is accepted. ``teacher_settings`` (such as ``{"lm": ...}``) hold while the teacher runs.
     """
 
@@ -43,9 +44,7 @@ class BootstrapFewShot(Teleprompter):
     @property
     def policy(self) -> DemoPolicy:
         """How it draws demonstrations, by its attributes as they are now."""
-        return DemoPolicy(
-            self.max_bootstrapped_demos, self.max_labeled_demos, self.max_rounds, self.metric_threshold, self.max_errors
-        )
+        return DemoPolicy(self.max_bootstrapped_demos, self.max_labeled_demos, self.max_rounds, self.metric_threshold)
 
     def compile(self, student: Any, *, teacher: Any = None, trainset: Any, **options: Any) -> Any:
         return self._compile(student, teacher=teacher, trainset=trainset, **options)

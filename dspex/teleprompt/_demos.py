@@ -23,14 +23,13 @@ class DemoPolicy:
     """How many demonstrations of each sort, and what counts as a success.
 
     Without a threshold any score above 0 is one. ``max_rounds``: how often an example is tried, from the second time
-    on with a fresh sample. More than ``max_errors`` failing examples end it (None: no limit).
+    on with a fresh sample.
     """
 
     max_bootstrapped: int = 4
     max_labeled: int = 16
     max_rounds: int = 1
     metric_threshold: float | None = None
-    max_errors: int | None = None
 
     def __post_init__(self) -> None:
         at_least(0, max_bootstrapped_demos=self.max_bootstrapped, max_labeled_demos=self.max_labeled)
@@ -55,7 +54,8 @@ def successes(task: Task, teacher: Candidate, order: Sequence[int], policy: Demo
     """The first ``max_bootstrapped`` examples of ``order`` that the teacher gets right, with its traces.
 
     Runs in waves as large as the number still wanted, so no example is paid for that a one-by-one search would not
-    have tried too. A further round asks again, at temperature 1, only those that failed.
+    have tried too. A further round asks again, at temperature 1, only those that failed. Raises `BootstrapError` when
+    so many have failed that the task allows no more.
     """
     found: list[Traced] = []
     failures: dict[int, str] = {}
@@ -72,9 +72,9 @@ def successes(task: Task, teacher: Candidate, order: Sequence[int], policy: Demo
                 left.append(traced.index)
                 if traced.failed:
                     failures[traced.index] = f"{traced.failed}: {traced.error}"
-            if policy.max_errors is not None and len(failures) > policy.max_errors:
+            if task.too_many(len(failures)):
                 raise BootstrapError(
-                    f"the teacher failed on {len(failures)} examples, more than max_errors={policy.max_errors}; "
+                    f"the teacher failed on {len(failures)} examples, with max_errors={task.max_errors}; "
                     f"last: {list(failures.values())[-1]}",
                     failures=len(failures),
                 )
@@ -127,7 +127,7 @@ def demo_set(task: Task, seed: int, policy: DemoPolicy, *, labeled_sample: bool 
     if seed >= 0:
         rng.shuffle(order)
         size = rng.randint(min(1, size), size)
-    own = DemoPolicy(size, policy.max_labeled, policy.max_rounds, policy.metric_threshold, policy.max_errors)
+    own = DemoPolicy(size, policy.max_labeled, policy.max_rounds, policy.metric_threshold)
     found = yield from successes(task, teacher_candidate(task, own), order, own)
     return compose(task, student, found, own, rng)
 

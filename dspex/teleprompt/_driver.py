@@ -54,24 +54,14 @@ class _Thread:
 class Driver(Generic[T]):
     """One run of one search. Create it, `start` it, then `take` and `settle` until it `is_done`.
 
-    What the search raises ends it, and is its ``error``. A candidate with ``max_errors`` failing examples or more in
-    one evaluation ends it too, as ``stopped`` "max_errors", and ``failure`` is the last one; None: no limit.
+    What the search raises ends it, and is its ``error``. What else ends it early is its ``stopped``: the task's
+    "stop_at_score" or "max_errors" (then ``failure`` is the last one), or what `stop` is told.
     """
 
-    def __init__(
-        self,
-        search: Search[T],
-        task: Task,
-        journal: Journal,
-        *,
-        stop_at_score: float | None = None,
-        max_errors: int | None = None,
-    ) -> None:
+    def __init__(self, search: Search[T], task: Task, journal: Journal) -> None:
         self._root = _Thread("", search)
         self._task = task
         self._journal = journal
-        self._stop_at_score = stop_at_score
-        self._max_errors = max_errors
         self._known: dict[str, Any] = {entry.key: entry.payload for entry in journal.replay()}
         self._ready: deque[Unit] = deque()
         self._waiting: dict[str, list[_Thread]] = {}
@@ -179,7 +169,7 @@ class Driver(Generic[T]):
             return
         thread.errors += 1
         self.failure = f"{value['failed']}: {value.get('error', '')}"
-        if self._max_errors is not None and thread.errors >= max(1, self._max_errors):
+        if self._task.too_many(thread.errors):
             self.stop("max_errors")
 
     def _finished(self, thread: _Thread, value: Any) -> None:
@@ -206,7 +196,7 @@ class Driver(Generic[T]):
             case Rank(candidate, score, label):
                 self._record("candidate", path, Ranked(candidate, score, label).to_json())
                 self.ranked.append(Ranked(candidate, score, label))
-                if self._stop_at_score is not None and score >= self._stop_at_score:
+                if self._task.stop_at_score is not None and score >= self._task.stop_at_score:
                     self.stop("stop_at_score")
                 else:
                     self._runnable.append((thread, None))

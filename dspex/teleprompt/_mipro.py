@@ -199,7 +199,6 @@ class MIPROv2(Teleprompter):
             _DEMOS_TO_PROPOSE_BY if zero_shot else bootstrapped,
             labeled,
             metric_threshold=self.metric_threshold,
-            max_errors=self.max_errors,
         )
         demo_sets = yield from self._bootstrap(task, plan.fewshot_sets, policy)
         yield from decide("demo_sets", candidates=[candidate.key for candidate in demo_sets])

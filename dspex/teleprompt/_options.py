@@ -19,8 +19,8 @@ PATIENCE = 600.0
 class RunOptions:
     """How a run is carried out; none of it changes what the run finds, but for the limits, which end it early.
 
-    ``max_errors`` failing examples in one evaluation of a candidate stop the run with `RunPausedError`; None: as many
-    as the optimizer says, else `settings.max_errors` if it was set, else no limit.
+    ``max_errors`` failing examples in one evaluation of a candidate stop the run with `RunPausedError`, of a teacher
+    with `BootstrapError`; None: as many as the optimizer says, else `settings.max_errors` if it was set, else no limit.
     ``timeout`` bounds each example (seconds). ``budget_usd``, ``budget_tokens``, ``max_seconds`` and
     ``stop_at_score`` (percent) end the run with the best program so far; money and tokens count over all resumptions,
     time in each of them without its pauses. ``budget_usd`` needs models whose price is known, else

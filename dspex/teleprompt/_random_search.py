@@ -51,9 +51,7 @@ class BootstrapFewShotWithRandomSearch(Teleprompter):
     @property
     def policy(self) -> DemoPolicy:
         """How it draws demonstrations, by its attributes as they are now."""
-        return DemoPolicy(
-            self.max_bootstrapped_demos, self.max_labeled_demos, self.max_rounds, self.metric_threshold, self.max_errors
-        )
+        return DemoPolicy(self.max_bootstrapped_demos, self.max_labeled_demos, self.max_rounds, self.metric_threshold)
 
     def compile(
         self,

@@ -97,13 +97,14 @@ class OptimizationRun:
         self._teleprompter = teleprompter
         self._teacher = teacher
         train, val = teleprompter.divide(trainset, valset)
-        stop_at = self.options.stop_at_score
+        stop_at, limit = self.options.stop_at_score, self.options.max_errors
         self._task = task = Task(
             describe(student),
             tuple(map(Record.of, train)),
             tuple(map(Record.of, val)),
             None if teacher is None else describe(teacher),
             teleprompter.stop_at_score if stop_at is None else stop_at,
+            error_limit(teleprompter.max_errors if limit is None else limit),
         )
         _check_alike(task)
         if self._log_dir is not None:
@@ -171,14 +172,7 @@ class OptimizationRun:
         if self._stored is not None:
             journal, self._spent_before = self._stored.journal, self._stored.spent
             self._stored.durable.spending = self._spent
-        own = self.options.max_errors
-        self._driver: Driver[Found] = Driver(
-            self._search,
-            self._task,
-            journal,
-            stop_at_score=self._task.stop_at_score,
-            max_errors=error_limit(self._teleprompter.max_errors if own is None else own),
-        )
+        self._driver: Driver[Found] = Driver(self._search, self._task, journal)
         self._source = RunSource(self._driver, self._executor, None if self._stored is None else self._stored.durable)
         self._news = RunNews(
             self._system, self.run_id, self.kind, type(self._student).__name__, Listener(self.options.on_event)

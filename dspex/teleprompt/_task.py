@@ -79,13 +79,19 @@ class Record:
 class Task:
     """One optimization: improve ``student`` on ``trainset``, judged on ``valset``. Without a teacher it teaches
     itself. The first candidate that is ranked at ``stop_at_score`` (percent) or more ends it: a search that judges
-    side by side may then prefer to judge one by one."""
+    side by side may then prefer to judge one by one. A candidate that fails on ``max_errors`` examples of one
+    evaluation ends it too, as does a teacher (None: no limit)."""
 
     student: ProgramSpec
     trainset: tuple[Record, ...]
     valset: tuple[Record, ...] = ()
     teacher: ProgramSpec | None = None
     stop_at_score: float | None = None
+    max_errors: int | None = None
+
+    def too_many(self, failures: int) -> bool:
+        """Whether these are ``max_errors`` failures or more."""
+        return self.max_errors is not None and failures >= max(1, self.max_errors)
 
     def split(self, name: str) -> tuple[Record, ...]:
         return self.trainset if name == "train" else self.valset

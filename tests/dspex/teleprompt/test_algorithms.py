@@ -155,15 +155,15 @@ def test_a_threshold_decides_what_a_success_is():
 
 
 def test_a_teacher_that_fails_too_often_ends_the_run_and_says_why():
-    t = task()
+    t = replace(task(), max_errors=3)
 
     class Broken(World):
         def trace(self, candidate, record, rollout):
             return {"failed": "program_error", "error": "ValueError: no"}
 
     with pytest.raises(BootstrapError, match="ValueError: no") as caught:
-        Broken(t).run(BootstrapFewShot(metric, max_errors=3).search(t))
-    assert caught.value.failures > 3
+        Broken(t).run(BootstrapFewShot(metric).search(t))
+    assert caught.value.failures >= 3
 
 
 def test_random_search_returns_the_best_of_all_its_sets_and_lists_them():
@@ -185,7 +185,7 @@ def test_random_search_with_a_score_to_stop_at_tries_sets_one_by_one():
     t = replace(task(val=40), stop_at_score=1.0)
     search = BootstrapRS(metric, num_candidate_programs=16)
     world = World(t)
-    driver = world.run(search.search(t), stop_at_score=1.0)
+    driver = world.run(search.search(t))
     assert driver.stopped == "stop_at_score"
     assert len(driver.ranked) < 4
 

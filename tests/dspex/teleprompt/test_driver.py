@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -159,14 +160,37 @@ def test_a_fork_of_nothing_is_answered_with_nothing():
     assert driver.result == ()
 
 
+def test_failures_are_counted_for_each_evaluation_and_those_of_the_journal_too():
+    t = replace(task(val=4), max_errors=2)
+    first, second = t.student.candidate, t.student.candidate.with_instructions({"first": "Otherwise."})
+
+    def search():
+        yield from evaluate(first, "val", [0, 1, 1, 2])
+        yield from evaluate(second, "val", [0, 1])
+        return (yield from evaluate(first, "val", [0, 3]))
+
+    def driven(journal, failing):
+        driver = Driver(search(), t, journal)
+        driver.start()
+        while (unit := driver.take()) is not None:
+            driver.settle(unit, {"failed": "program_error", "error": "no"} if unit.index in failing else {"score": 1.0})
+        return driver
+
+    assert driven(MemoryJournal(), {1}).stopped is None
+    journal = JsonJournal()
+    ended = driven(journal, {0, 3})
+    assert (ended.stopped, ended.failure, ended.is_done) == ("max_errors", "program_error: no", True)
+    assert driven(journal, set()).stopped == "max_errors"
+
+
 def test_a_run_ends_at_the_first_candidate_that_reaches_the_score():
-    t = task()
+    t = replace(task(), stop_at_score=80.0)
 
     def search():
         for score in (10.0, 90.0, 95.0):
             yield from rank(t.student.candidate, score, f"{score}")
 
-    driver = Driver(search(), t, MemoryJournal(), stop_at_score=80.0)
+    driver = Driver(search(), t, MemoryJournal())
     driver.start()
     assert driver.stopped == "stop_at_score"
     assert driver.best.score == 90.0
