@@ -20,8 +20,9 @@ class Job:
     """What a worker is to do: run ``program`` on ``inputs`` and, if there is a ``metric``, judge the answer.
 
     ``program`` is a module, a reference to a spawned program, or a function. ``settings`` hold while it runs. A
-    ``traced`` job's metric gets the trace of the run as its third argument. ``timeout`` (seconds) bounds all of it,
-    but for ``processes``, in which the metric is computed if there are any: it bounds that separately.
+    ``traced`` job's metric gets the trace of the run as its third argument, if it takes one. ``timeout`` (seconds)
+    bounds all of it, but for ``processes``, in which the metric is computed if there are any: it bounds that
+    separately.
     """
 
     program: Any

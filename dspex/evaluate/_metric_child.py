@@ -46,7 +46,7 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
         return
     metric = _Metric(first)
     # What verdicts need and what requests are made of is imported here, before any request is timed.
-    from dspex.evaluate import _verdict  # noqa: F401
+    from dspex.evaluate import _metric_call, _verdict  # noqa: F401
     from dspex.primitives import Example, Prediction  # noqa: F401
     from dspex.signatures import Signature  # noqa: F401  of the answer's completions
 
@@ -101,12 +101,13 @@ class _Metric:
 
     def judge(self, request: bytes) -> float:
         """The verdict. Raises `MetricError`, and what is no `Exception`."""
+        from dspex.evaluate._metric_call import metric_arguments
         from dspex.evaluate._metric_errors import MetricError
         from dspex.evaluate._verdict import as_score
 
         example, prediction = self._loads(request, "the example or its prediction")
         try:
-            verdict = self._function(example, prediction)
+            verdict = self._function(*metric_arguments(self._function, example, prediction))
             if inspect.iscoroutine(verdict):
                 verdict.close()
                 raise MetricError(

@@ -18,6 +18,7 @@ from dspex.programs._style import code_of
 
 from ._failures import words_of
 from ._messages import Job, Report, Work
+from ._metric_call import metric_arguments
 from ._metric_errors import MetricError
 from ._verdict import as_score
 
@@ -85,8 +86,8 @@ def run_program(job: Job, call: Call, system: System, activity: Activity) -> Any
 
 def judge(job: Job, prediction: Any, trace: list[Any] | None, system: System, activity: Activity) -> float:
     """The metric's verdict as a number; whatever is wrong with it is a `MetricError`."""
-    args = (job.example, prediction) if trace is None else (job.example, prediction, trace)
     assert job.metric is not None
+    args = metric_arguments(job.metric, job.example, prediction, trace)
     try:
         verdict = run_callable(job.metric, args, {}, system, activity)
     except MetricError:
