@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dspex._settings import DEFAULTS, error_limit, settings
 from dspex.callbacks import Watch, active_callbacks
 from dspex.predict import Module
+from dspex.programs._call import working_on
 
 from ._evaluation import DevsetSource, Evaluation
 from ._failures import FailureKind
@@ -65,11 +66,12 @@ class Evaluate:
 
     No failure is ever a score, unless ``failure_score`` says which one: see `EvaluationResult`.
 
-    The metric is called as ``metric(example, prediction)`` and returns a number, a bool, or a `Prediction` with a
-    ``score``. It may be a function, an ``async`` function, or a module (a judge). ``metric_executor="process"``
-    computes it in OS processes (``metric_processes`` of them, one per core by default): a crash or an endless loop
-    then costs one example. It must then be picklable and neither ``async`` nor a module, and a script that defines it
-    must do what it does under ``if __name__ == "__main__":``: what is not so is refused before a model is asked.
+    The metric is called as ``metric(example, prediction)``, with None for a ``trace`` that it insists on. It returns a
+    number, a bool, or a `Prediction` with a ``score``. It may be a function, an ``async`` function, or a module (a
+    judge). ``metric_executor="process"`` computes it in OS processes (``metric_processes`` of them, one per core by
+    default): a crash or an endless loop then costs one example. It must then be picklable and neither ``async`` nor a
+    module, and a script that defines it must do what it does under ``if __name__ == "__main__":``: what is not so is
+    refused before a model is asked.
 
     The result is written to ``save_as_csv`` and ``save_as_json``, and its first ``display_table`` examples (True: all)
     are shown. Where nothing can be written is an `OSError` before anything runs; what fails at the end is logged, and
@@ -212,11 +214,14 @@ class Evaluate:
         save_as_json: str | Path | None = None,
     ) -> _Asked:
         width = self.num_workers if num_threads is None else num_threads
+        if width is None:
+            with working_on(_current_system()):
+                width = settings.get("num_threads", DEFAULTS["num_threads"])
         return _Asked(
             program,
             self.metric if metric is None else metric,
             self.devset if devset is None else as_devset(devset),
-            settings.get("num_threads", DEFAULTS["num_threads"]) if width is None else width,
+            width,
             self.display_progress if display_progress is None else display_progress,
             self.display_table if display_table is None else display_table,
             callback_metadata,
@@ -241,13 +246,19 @@ class Evaluate:
         if rows is None:
             raise ValueError("Evaluate needs a devset: give it to Evaluate(devset=...) or to the call")
         check_count("num_workers", asked.num_threads)
-        limit = error_limit(self.max_errors)
-        check_count("the setting max_errors", limit, 0)
         for option in ("save_as_csv", "save_as_json"):
             if path := getattr(asked, option):
                 check_target(option, path)
         target = _target(asked.program)
         system = _current_system()
+        with working_on(system):
+            return self._made(system, asked, target, metric, rows)
+
+    def _made(
+        self, system: System, asked: _Asked, target: Any, metric: Callable[..., Any], rows: Sequence[Any]
+    ) -> Evaluation:
+        limit = error_limit(self.max_errors)
+        check_count("the setting max_errors", limit, 0)
         name = getattr(metric, "__name__", type(metric).__name__)
         processes = None
         if self.metric_executor == "process":
@@ -281,7 +292,8 @@ class Evaluate:
 
     def _watched(self, asked: _Asked) -> Watch:
         inputs = {field.name: getattr(asked, field.name) for field in fields(asked)}
-        return Watch(active_callbacks(self), "evaluate", self, inputs)
+        with working_on(_current_system()):
+            return Watch(active_callbacks(self), "evaluate", self, inputs)
 
     # -- waiting and showing
 

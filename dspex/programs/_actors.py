@@ -10,7 +10,7 @@ from actors import AsyncActor, Reject, concurrent, fiber, hosting
 from actors.runtime import current_fiber
 from dspex._errors import LMTimeoutError
 from dspex._settings import _overlay
-from dspex.programs._call import Call, chosen_system, current_call
+from dspex.programs._call import Call, current_call, settings_on
 from dspex.programs._metrics import Tally
 from dspex.programs._running import observed_async, observed_sync, run_in_fiber, run_placed, running_program
 
@@ -22,15 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ModuleActor", "Requests", "SyncModuleActor"]
 
-_ABSENT = object()
-
 
 def _enter(cell: Cell, call: Call) -> None:
     """Make the context that of this call.  Each call has a context of its own: nothing is put back."""
     program = running_program.get()
     if program is None or program.plan is not cell.plan:
         running_program.set(cell.plan.running)
-        overlay = _settings_of(call)
+        overlay = settings_on(call.system)
     else:
         overlay = dict(_overlay.get())
     current_call.set(call)
@@ -45,19 +43,6 @@ def _set_deadline(overlay: dict[str, Any], call: Call) -> None:
     if call.deadline is not None:
         outer = overlay.get("deadline")
         overlay["deadline"] = call.deadline if outer is None else min(outer, call.deadline)
-
-
-def _settings_of(call: Call) -> dict[str, Any]:
-    """The caller's settings over those of the system that runs the call.
-
-    What another system's `with` block around the caller has set is that system's, and stays behind.
-    """
-    outer, system = _overlay.get(), call.system
-    chosen = chosen_system.get()
-    if chosen is not None and chosen is not system:
-        theirs = chosen.settings
-        outer = {name: value for name, value in outer.items() if theirs.get(name, _ABSENT) is not value}
-    return {**system.settings, **outer}
 
 
 def _refusal(call: Call, error: BaseException, activity: Any) -> BaseException:
@@ -188,7 +173,7 @@ class Requests(AsyncActor):
         try:
             message.begin(activity)
             current_call.set(message)
-            overlay = _settings_of(message)
+            overlay = settings_on(message.system)
             _set_deadline(overlay, message)
             _overlay.set(overlay)
             return run_in_fiber(message.module, message.args, message.inputs, message.system, activity)

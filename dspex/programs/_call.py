@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from dspex._settings import _overlay
 from dspex.programs._errors import DeadlineExceededError
 
 if TYPE_CHECKING:
     from actors import Activity, Reply, TimerHandle
     from dspex.system._system import System
 
-__all__ = ["Call", "chosen_system", "current_call"]
+__all__ = ["Call", "chosen_system", "current_call", "settings_on", "working_on"]
 
+_ABSENT = object()
 _TICK = 0.002  # seconds: event loops may run a timer that much early
 
 
@@ -145,3 +148,28 @@ current_call: ContextVar[Call | None] = ContextVar("dspex.call", default=None)
 
 chosen_system: ContextVar[System | None] = ContextVar("dspex.system", default=None)
 """The system whose `with` block is around this code."""
+
+
+def settings_on(system: System) -> dict[str, Any]:
+    """The settings made around this code over those of the system that is to do its work.
+
+    What another system's `with` block around it has set is that system's, and stays behind.
+    """
+    outer = _overlay.get()
+    chosen = chosen_system.get()
+    if chosen is not None and chosen is not system:
+        theirs = chosen.settings
+        outer = {name: value for name, value in outer.items() if theirs.get(name, _ABSENT) is not value}
+    return {**system.settings, **outer}
+
+
+@contextmanager
+def working_on(system: System) -> Iterator[None]:
+    """With the settings that hold for work on this system: those of its own `with` block, also where that is not
+    around this code, as in a thread of the user's own."""
+    outer = _overlay.get()
+    _overlay.set(settings_on(system))
+    try:
+        yield
+    finally:
+        _overlay.set(outer)

@@ -114,6 +114,7 @@ class Teleprompter:
         wait: bool = True,
         **options: Any,
     ) -> Any:
+        from dspex.programs._call import working_on
         from dspex.system._current import current_system
 
         from ._options import RunOptions
@@ -131,9 +132,10 @@ class Teleprompter:
             raise TypeError(
                 f"compile() takes no {', '.join(sorted(unknown))}; its options are {', '.join(sorted(known))}"
             )
-        with Watch(active_callbacks(self), "compile", self, {"student": student, "trainset": trainset}) as watch:
+        system, inputs = current_system(), {"student": student, "trainset": trainset}
+        with working_on(system), Watch(active_callbacks(self), "compile", self, inputs) as watch:
             run = OptimizationRun(
-                current_system(),
+                system,
                 self,
                 student,
                 trainset=trainset,
