@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dspex.predict import Module
+
+from ._errors import TeleprompterError
+
+if TYPE_CHECKING:
+    from ._task import Task
 
 
 def the_program(value: Any, role: str) -> Module:
@@ -35,6 +42,27 @@ def inputs_are_marked(rows: Iterable[Any], role: str) -> None:
                 f"number {place} of the {role} does not say which of its fields are inputs: use "
                 "example.with_inputs('question', ...)"
             )
+
+
+def is_writable(log_dir: str | Path) -> None:
+    """Raises `TeleprompterError` if nothing can be written to the directory, which is made if need be."""
+    try:
+        Path(log_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=log_dir):
+            pass
+    except OSError as error:
+        raise TeleprompterError(f"nothing can be written to log_dir {str(log_dir)!r}: {error}") from error
+
+
+def are_alike(task: Task) -> None:
+    """Raises `TeleprompterError` if there is nothing to optimize, or the teacher is not built as the student is."""
+    if not task.student.predictors:
+        raise TeleprompterError("the program has no predictors: there is nothing to optimize")
+    if task.teacher is not None and task.teacher.candidate.names != task.student.candidate.names:
+        raise TeleprompterError(
+            f"the teacher's predictors ({', '.join(task.teacher.candidate.names)}) are not the student's "
+            f"({', '.join(task.student.candidate.names)}): what one does must be a demonstration for the other"
+        )
 
 
 def at_least(least: float, **values: float | None) -> None:

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-import tempfile
-import time
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from actors import ActorDeadError, Killed, NoSchedulerError, Reply, Shutdown, Timeout
+from actors import ActorDeadError, NoSchedulerError, Reply, Timeout
 from actors.runtime import current_fiber
-from dspex._errors import DspexError
 from dspex._settings import error_limit, settings
 from dspex.evaluate._evaluation import Crew
-from dspex.evaluate._failures import FailureKind
 from dspex.evaluate._ledger import Ledger, RetryPolicy
 from dspex.evaluate._listener import Listener
 from dspex.evaluate._progress import Progress
-from dspex.evaluate._source import EvaluationEndedError
 from dspex.predict import Module
 
-from ._arguments import inputs_are_marked
+from ._arguments import are_alike, inputs_are_marked, is_writable
 from ._driver import Driver
-from ._errors import RunPausedError, TeleprompterError
+from ._errors import TeleprompterError
 from ._executor import Executor
 from ._journal import Journal, MemoryJournal
-from ._options import OptimizationSummary, RunOptions
-from ._programs import CandidatePrograms, apply, describe
+from ._options import RunOptions
+from ._programs import describe
 from ._requests import Found
 from ._run_actor import AskStatus, CancelRun, Limits, Optimizer, PauseRun, Resize, ResumeRun, RunSource, RunStatus
-from ._run_bar import RunLog, outages, run_line
+from ._run_bar import follow
+from ._run_end import RunEnd, status_of
 from ._run_news import RunNews
 from ._task import Record, Task
 from ._values import to_json_value
@@ -45,24 +39,14 @@ if TYPE_CHECKING:
     from dspex.store import NewRun, Store
     from dspex.system import System
 
-    from ._store_journal import StoreJournal
     from ._stored_run import Status as StoredStatus
     from ._stored_run import StoredRun
     from ._teleprompter import Teleprompter
 
 T = TypeVar("T")
 
-_REDRAW = 0.2  # seconds between two looks at the progress while waiting
 _AT_ONCE = 5.0  # seconds within which a run that is interrupted is to be closed
 
-_PATIENT = 1.0  # seconds for which the last steps of a run that is to end now may wait for a disk that refuses
-_GLANCE = 1.0  # seconds within which the progress must be told, or it is not shown
-
-_HALTED = {
-    FailureKind.OUTAGE: "was stopped by an outage",
-    FailureKind.RATE_LIMIT: "was stopped by the provider's rate limit",
-    FailureKind.REFUSED: "was refused by the provider",
-}
 
 _log = logging.getLogger("dspex.teleprompt")
 
@@ -106,9 +90,9 @@ class OptimizationRun:
             teleprompter.stop_at_score if stop_at is None else stop_at,
             error_limit(teleprompter.max_errors if limit is None else limit),
         )
-        _check_alike(task)
+        are_alike(task)
         if self._log_dir is not None:
-            _check_writable(self._log_dir)
+            is_writable(self._log_dir)
         if self.options.budget_usd is not None:
             self._check_prices()
         self._arguments = dict(arguments or {})
@@ -354,40 +338,10 @@ class OptimizationRun:
     def follow(self) -> Module:
         """`result()`, and meanwhile how far it is on standard error: a bar on a terminal, else a line a minute."""
         try:
-            if sys.stderr.isatty():
-                self._draw()
-            else:
-                self._write()
+            follow(self, self._system.pools)
         except KeyboardInterrupt:
             return self._interrupted()
         return self.result()
-
-    def _draw(self) -> None:
-        from dspex.evaluate._render import ProgressBar
-
-        with ProgressBar(self.run_id) as bar:
-            while not self.wait(_REDRAW):
-                status = self._glance()
-                if status is not None:
-                    line = run_line(status, outages(self._system.pools(), time.time()))
-                    bar.show(status.done, status.done + status.needed, line)
-
-    def _glance(self) -> RunStatus | None:
-        """`status()`, if the loop is not held by something that does not give way."""
-        try:
-            return self.status(_GLANCE)
-        except Timeout:
-            return None
-
-    def _write(self) -> None:
-        log = RunLog(self.run_id, self.options.patience)
-        while not self.wait(_REDRAW):
-            now = time.time()
-            lines = log.news(outages(self._system.pools(), now), now)
-            if log.due(now) and (status := self._glance()) is not None:
-                lines.append(log.line(status, now))
-            for line in lines:
-                print(line, file=sys.stderr, flush=True)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end, at most so many seconds; whether it has come. How it has ended is for `result` to say."""
@@ -459,171 +413,28 @@ class OptimizationRun:
             self._program.set_exception(ended.exception() or error)
 
     def _conclude(self, error: BaseException | None, ended: Reply[str | None]) -> None:
-        stopped = self._driver.stopped
-        if isinstance(error, EvaluationEndedError):
-            if self.told_to_end is not None:
-                error, stopped = None, self.told_to_end  # it was told before its actors were up
-            elif isinstance(error.reason, Shutdown | Killed):
-                error, stopped = self._stopped_error(error), "interrupted"
-        if error is None:
-            error = self._lost_error() if stopped == "lost" else self._halt_error()
-        found = self._driver.result or self._best_so_far()
+        """The last thing that happens, on a thread of the pool: it waits for the disk."""
+        end = RunEnd(
+            self.run_id, self.kind, self._student, self._driver, self._source, self._progress, self._spent,
+            self._stored, self._going_on(),
+        )  # fmt: skip
+        error, stopped = end.cause(error, self.told_to_end)
         program: Module | None = None
         try:
-            self._keep(error, stopped, found)
-            program = None if error is not None else self._finished_program(found, stopped)
+            end.keep(error, stopped, self._log_dir, lambda: self._is_hurried(stopped))
+            program = None if error is not None else end.program(stopped)
         except Exception as failure:  # noqa: BLE001  nobody else would ever tell the caller
             error = failure
         self._system.runs.pop(self.run_id, None)  # before anybody learns of the end: they may begin it again at once
-        state = "lost" if stopped == "lost" else _status(error, stopped)
-        self._news.judged(found.score)
-        self._news.finished(state, stopped, error, self._failures(), found.score, self._spent())
+        state = "lost" if stopped == "lost" else status_of(error, stopped)
+        score = end.found.score
+        self._news.judged(score)
+        self._news.finished(state, stopped, error, end.failures, score, self._spent())
         self._closed.set(None)
         if program is None:
             self._program.set_exception(error)
         else:
             self._program.set(program)
 
-    def _keep(self, error: BaseException | None, stopped: str | None, found: Found) -> None:
-        """Write how it came out. A disk that refuses is waited for, unless the run is to end now."""
-        try:
-            if self._source.journal is not None:
-                self._write_last(self._source.journal, stopped)
-            self._close(error, stopped, found)
-        except DspexError as failure:
-            if not self._is_hurried(stopped):
-                raise
-            _log.error("run %s could not write how far it is: %s", self.run_id, failure)
-        if self._log_dir is not None:
-            try:
-                CandidatePrograms(self._student, found.ranked).save(self._log_dir)
-            except OSError as failure:
-                _log.error("the candidates of run %s could not be written to log_dir: %s", self.run_id, failure)
-
-    def _write_last(self, journal: StoreJournal, stopped: str | None) -> None:
-        committed = journal.committed()
-        while True:
-            try:
-                committed.get(timeout=_PATIENT)
-                return
-            except Timeout:
-                if committed.done() or not self._is_hurried(stopped) or journal.refused is None:
-                    continue
-            journal.give_up(
-                TeleprompterError(f"{journal.pending} records are not on disk, and are lost: {journal.refused}")
-            )
-
     def _is_hurried(self, stopped: str | None) -> bool:
         return stopped in ("interrupted", "cancelled") or not self._system.accepting
-
-    def _stopped_error(self, cause: EvaluationEndedError) -> RunPausedError:
-        """Its actors were ended from outside: nothing that the run did wrong."""
-        lost = "Without a store nothing of it is kept"
-        best = self._driver.best
-        error = RunPausedError(
-            f"run {self.run_id!r} was stopped with its system. "
-            f"{lost if self._stored is None else f'Nothing is lost: {self._going_on()}'}.",
-            run_id=self.run_id,
-            reason="interrupted",
-            best=None if best is None else apply(best.candidate, self._student),
-        )
-        error.__cause__ = cause
-        return error
-
-    def _lost_error(self) -> BaseException:
-        return TeleprompterError(
-            f"run {self.run_id!r} was taken over by another process, because this one gave no sign of life: that one "
-            "goes on with it"
-        )
-
-    def _halt_error(self) -> BaseException | None:
-        halted, driver = self._source.halted, self._driver
-        cause: BaseException | None
-        if driver.stopped == "max_errors":
-            why, reason, cause = (
-                f"was stopped by max_errors: {driver.failure.rstrip('.')}",
-                "max_errors",
-                self._source.failure,
-            )
-        elif halted is not None and driver.stopped != "budget":
-            why = f"{_HALTED.get(halted.kind, f'was stopped by {halted.kind}')}: {halted.reason.rstrip('.')}"
-            reason, cause = str(halted.kind), halted.error
-        else:
-            return None
-        lost = "Without a store nothing of it is kept"
-        more = " with a larger max_errors" if reason == "max_errors" else ""
-        kept = lost if self._stored is None else f"Nothing is lost: {self._going_on()}{more}"
-        best = driver.best
-        error = RunPausedError(
-            f"run {self.run_id!r} {why}. {kept}.",
-            run_id=self.run_id,
-            reason=reason,
-            best=None if best is None else apply(best.candidate, self._student),
-        )
-        error.__cause__ = cause
-        return error
-
-    def _best_so_far(self) -> Found:
-        ranked = self._driver.ranked
-        return Found.among(ranked) if ranked else Found(describe(self._student).candidate)
-
-    def _close(self, error: BaseException | None, stopped: str | None, found: Found) -> None:
-        if self._stored is None or stopped == "lost":
-            return
-        summary = {
-            "best": found.best.to_json(),
-            "candidates": len(found.ranked),
-            "stopped": stopped,
-            "error": None if error is None else f"{type(error).__name__}: {error}",
-            "failures": self._failures(),
-            "calls": self._progress.calls,
-            "cached": self._progress.cached,
-        }
-        self._stored.close(_status(error, stopped), summary, found.score, *self._spent())
-
-    def _failures(self) -> dict[str, int]:
-        return {str(kind): count for kind, count in self._progress.counts.items()}
-
-    def _finished_program(self, found: Found, stopped: str | None) -> Module:
-        program = apply(found.best, self._student)
-        program._compiled = True
-        vars(program)["candidate_programs"] = CandidatePrograms(self._student, found.ranked)
-        vars(program)["optimization"] = OptimizationSummary(
-            self.run_id,
-            self.kind,
-            found.score,
-            len(found.ranked),
-            stopped,
-            self._failures(),
-            *self._spent(),
-        )
-        return program
-
-
-def _status(error: BaseException | None, stopped: str | None) -> StoredStatus:
-    """How a run that has ended stands."""
-    if isinstance(error, RunPausedError) or stopped == "interrupted":
-        return "paused"
-    if error is not None:
-        return "failed"
-    return "cancelled" if stopped == "cancelled" else "done"
-
-
-def _check_writable(log_dir: str | Path) -> None:
-    """Found out before anything is paid for, not after."""
-    try:
-        Path(log_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=log_dir):
-            pass
-    except OSError as error:
-        raise TeleprompterError(f"nothing can be written to log_dir {str(log_dir)!r}: {error}") from error
-
-
-def _check_alike(task: Task) -> None:
-    if not task.student.predictors:
-        raise TeleprompterError("the program has no predictors: there is nothing to optimize")
-    if task.teacher is not None and task.teacher.candidate.names != task.student.candidate.names:
-        raise TeleprompterError(
-            f"the teacher's predictors ({', '.join(task.teacher.candidate.names)}) are not the student's "
-            f"({', '.join(task.student.candidate.names)}): what one does must be a demonstration for the other"
-        )

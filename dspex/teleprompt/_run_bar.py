@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from actors import Timeout
 from dspex.evaluate._line import Part
 from dspex.evaluate._render import short
 
 if TYPE_CHECKING:
+    from ._run import OptimizationRun
     from ._run_actor import RunStatus
 
 EVERY: Final = 60.0
@@ -18,6 +22,9 @@ EVERY: Final = 60.0
 
 NOTABLE: Final = 5.0
 """Seconds after which an outage is worth a line: a breaker that opens for a second is not."""
+
+_REDRAW = 0.2  # seconds between two looks at the progress while waiting
+_GLANCE = 1.0  # seconds within which the progress must be told, or it is not shown
 
 _FAILURES = {"connect": "it cannot be reached", "server": "its server fails", "timeout": "it does not answer in time"}
 
@@ -112,6 +119,50 @@ class RunLog:
                 end = _clock(self._since[name] + self._patience)
                 lines.append(f"{self._run} {outage.in_words()}; it is waited for until about {end}")
         return lines
+
+
+def follow(run: OptimizationRun, pools: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+    """Show how far a run is until it has ended, on standard error: a bar on a terminal, else lines for a log."""
+    show = _drawn(run, pools) if sys.stderr.isatty() else _written(run, pools)
+    with show as look:
+        while not run.wait(_REDRAW):
+            look()
+
+
+@contextmanager
+def _drawn(run: OptimizationRun, pools: Callable[[], Iterable[Mapping[str, Any]]]) -> Iterator[Callable[[], None]]:
+    from dspex.evaluate._render import ProgressBar
+
+    with ProgressBar(run.run_id) as bar:
+
+        def look() -> None:
+            if (status := _glance(run)) is not None:
+                bar.show(status.done, status.done + status.needed, run_line(status, outages(pools(), time.time())))
+
+        yield look
+
+
+@contextmanager
+def _written(run: OptimizationRun, pools: Callable[[], Iterable[Mapping[str, Any]]]) -> Iterator[Callable[[], None]]:
+    log = RunLog(run.run_id, run.options.patience)
+
+    def look() -> None:
+        now = time.time()
+        lines = log.news(outages(pools(), now), now)
+        if log.due(now) and (status := _glance(run)) is not None:
+            lines.append(log.line(status, now))
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
+
+    yield look
+
+
+def _glance(run: OptimizationRun) -> RunStatus | None:
+    """How far it is, if the loop is not held by something that does not give way."""
+    try:
+        return run.status(_GLANCE)
+    except Timeout:
+        return None
 
 
 def _clock(wall: float) -> str:

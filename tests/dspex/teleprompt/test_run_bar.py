@@ -80,13 +80,13 @@ def test_a_run_that_is_waited_for_without_a_terminal_writes_lines(system, monkey
     run = BootstrapFewShotWithRandomSearch(exact, num_candidate_programs=1, num_threads=2).start(
         pupil, trainset=examples(6), run_id="written"
     )
-    glance = run._glance
+    status = run.status
 
-    def glanced():
+    def looked_at(timeout):
         gate.set()
-        return glance()
+        return status(timeout)
 
-    monkeypatch.setattr(run, "_glance", glanced)
+    monkeypatch.setattr(run, "status", looked_at)
     run.follow()
     assert sys.stderr.getvalue().startswith("run written: ")
 
