@@ -59,6 +59,7 @@ class Crew:
         self._name = name
         self._supervisor: ActorRef[Any] | None = None
         self.collector: ActorRef[Any] | None = None
+        self.begun = False
         self.ended: Reply[str | None] = Reply()
         self._made = (
             collector,
@@ -68,6 +69,7 @@ class Crew:
 
     def begin(self) -> Self:
         """Start the actors."""
+        self.begun = True
         spec = ChildSpec(
             self._name,
             (DynamicSupervisor, (self._name,), {"intensity": _RESTARTS, "period": 1.0}),
@@ -199,14 +201,16 @@ class Evaluation:
     def begin(self) -> Self:
         """Start its actors.  `cancel` gives what is finished from now on, however soon it comes.
 
-        With processes for the metric it waits, without blocking anybody, until one is ready: if none can be, that is
-        the end, before a model has been asked. If a program or a metric begins it, it ends when that call is ended.
+        With processes for a metric of the main script it waits, without blocking anybody, until one is ready: if none
+        can be, that is the end, before a model has been asked. If a program or a metric begins it, it ends when that
+        call is ended.
         """
         try:
-            if self._processes is None:
+            processes = self._processes
+            ready = Reply.of(None) if processes is None else processes.start()
+            if processes is None or not processes.are_in_doubt:
                 self._crew.begin()
-            else:
-                self._processes.start().add_done_callback(self._judges_ready)
+            ready.add_done_callback(self._judges_ready)
         except BaseException:
             self.abandon()
             raise
@@ -218,7 +222,7 @@ class Evaluation:
     def _judges_ready(self, ready: Reply[None]) -> None:
         error = ready.exception()
         try:
-            if error is None and not self._crew.ended.done():
+            if error is None and not self._crew.begun and not self._crew.ended.done():
                 self._crew.begin()
         except Exception as failed:  # noqa: BLE001  the system has been closed meanwhile
             error = failed

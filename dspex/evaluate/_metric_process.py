@@ -39,7 +39,7 @@ class MetricProcesses:
         """
         if not isinstance(count, int) or count < 1:
             raise ValueError(f"metric_processes must be 1 or more, not {count!r}")
-        self._metric = packed(metric)
+        self._metric, self.are_in_doubt = packed(metric)
         if devset:
             _check_example(devset[0])
             count = min(count, len(devset))
@@ -56,8 +56,8 @@ class MetricProcesses:
     def start(self) -> Reply[None]:
         """Start them. Any thread; does not wait.
 
-        The reply is set when the first one is ready. It fails when none is going to be: nothing should be begun then
-        that costs anything, for there will be no verdict on it.
+        The reply is set when the first one is ready. It fails when none is going to be. While that is `are_in_doubt`,
+        for they have to import the main script, nothing should be begun that costs anything.
         """
         for _ in range(self._count):
             process = self._add()

@@ -171,8 +171,8 @@ class MetricProcess:
                 end.close()
 
 
-def packed(metric: Callable[..., Any]) -> bytes:
-    """What a process needs to compute the metric.
+def packed(metric: Callable[..., Any]) -> tuple[bytes, bool]:
+    """What a process needs to compute the metric, and whether it has to import the main script for that.
 
     Raises:
         TypeError: it is none that another process can compute.
@@ -199,7 +199,7 @@ def packed(metric: Callable[..., Any]) -> bytes:
             "the `__main__` of a notebook, a prompt or a package is there only once. "
             "Define it in a module, or leave metric_executor out"
         )
-    return pickle.dumps((surroundings, main, is_of_main, pickled))
+    return pickle.dumps((surroundings, main, is_of_main, pickled)), is_of_main
 
 
 def _check_kind(metric: Any, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 
 W = TypeVar("W", bound=Hashable)
 
-CROWD: Final = 3
+CROWD: Final = 4
 """Times the width: as many may have begun, those included that rest."""
 
 

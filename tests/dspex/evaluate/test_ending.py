@@ -107,6 +107,8 @@ def test_an_error_while_the_result_is_built_reaches_who_waits_and_gives_back_wha
     monkeypatch.setattr(_evaluation, "EvaluationResult", broken)
 
     class Processes:
+        are_in_doubt = True
+
         def start(self):
             return Reply.of(None)
 

@@ -239,7 +239,7 @@ def test_an_evaluation_that_is_cancelled_while_they_start_begins_nothing(system,
 
 
 def test_ctrl_c_does_not_disturb_a_process_at_any_moment(system, spawned, capfd):
-    process = MetricProcess(packed(metrics.exact))
+    process = MetricProcess(packed(metrics.exact)[0])
     begun = system.scheduler.run_blocking(process.begin)
     try:
         while not begun.done():
@@ -253,7 +253,7 @@ def test_ctrl_c_does_not_disturb_a_process_at_any_moment(system, spawned, capfd)
 
 
 def test_a_process_whose_parent_hangs_up_ends_quietly(system, spawned, capfd):
-    process = MetricProcess(packed(metrics.exact))
+    process = MetricProcess(packed(metrics.exact)[0])
     process.begin()
     process._hang_up()
     process._reaper.join()
