@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -39,10 +40,10 @@ def _positional(metric: Callable[..., Any]) -> tuple[int, float]:
 
 def _called(metric: Callable[..., Any]) -> Callable[..., Any]:
     """What gets the arguments in the end: of a module its `forward`, or its `aforward` where that is what it has."""
-    from dspex.predict import Module
+    predict = sys.modules.get("dspex.predict")  # whoever has a module has imported it: a metric's process seldom
+    if predict is None or not isinstance(metric, predict.Module):
+        return metric
     from dspex.programs._style import Style, style_of
 
-    if not isinstance(metric, Module):
-        return metric
     called: Callable[..., Any] = getattr(metric, "aforward" if style_of(metric) is Style.ASYNC else "forward")
     return called

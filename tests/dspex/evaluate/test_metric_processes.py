@@ -1,5 +1,6 @@
 """The processes that compute metrics: what they are given, what they survive, when they end."""
 
+import asyncio
 import functools
 import json
 import os
@@ -263,9 +264,22 @@ def test_a_process_whose_parent_hangs_up_ends_quietly(system, spawned, capfd):
 
 def test_a_module_that_cannot_be_imported_there_is_an_error_at_once(system, monkeypatch):
     metric = functools.partial(metrics.exact)
-    monkeypatch.setattr("dspex.evaluate._metric_process.packed", lambda _: _packed_nonsense())
+    monkeypatch.setattr("dspex.evaluate._metric_process.packed", lambda _: (_packed_nonsense(), True))
     with pytest.raises(MetricError, match="No module named 'nowhere'"):
         evaluate(metric, program=unreachable)
+
+
+def test_a_metric_of_any_module_is_not_waited_for_but_ends_the_evaluation_too(system, monkeypatch):
+    begun = threading.Event()
+
+    async def program(**inputs):
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("dspex.evaluate._metric_process.packed", lambda _: (_packed_nonsense(), False))
+    with pytest.raises(MetricError, match="No module named 'nowhere'"):
+        evaluate(functools.partial(metrics.exact), program=program)
+    assert begun.is_set()
 
 
 def _packed_nonsense():
