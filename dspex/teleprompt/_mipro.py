@@ -7,6 +7,7 @@ best, mostly on random minibatches of the validation set.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from ._teleprompter import Teleprompter
 from ._tpe import OptunaSearch, Point, TreeParzen, import_optuna
 from ._tpe import Search as PointSearch
 from .proposer import GroundedProposer, Grounding
+
+_log = logging.getLogger("dspex.teleprompt")
 
 Auto = Literal["light", "medium", "heavy"]
 _METHODS = ("tpe", "optuna")
@@ -205,6 +208,11 @@ class MIPROv2(Teleprompter):
 
         proposer = GroundedProposer(task, Grounding(**(grounding or {})), seed)
         instructions = yield from proposer.propose(plan.instructions, demo_sets[1:] or demo_sets)
+        if plan.instructions > 1 and all(len(texts) == 1 for texts in instructions.values()):
+            _log.warning(
+                "MIPROv2: none of the instructions that were asked for could be used, so only demonstrations are "
+                "searched: give a prompt_model= that answers in the form asked for"
+            )
         yield from decide("instructions", proposals={name: list(texts) for name, texts in instructions.items()})
 
         return (

@@ -256,6 +256,19 @@ def test_mipro_without_demonstrations_searches_instructions_only():
     assert all(not state.demos for ranked in found.ranked for state in ranked.candidate.predictors)
 
 
+@pytest.mark.parametrize("words", [lambda digest: "", lambda digest: f"answer {digest}"], ids=["none", "some"])
+def test_mipro_says_so_if_no_instruction_can_be_used(words, caplog):
+    class Proposing(World):
+        def propose(self, request):
+            answer = super().propose(request)["outputs"]
+            return {"outputs": {name: words(text) for name, text in answer.items()}}
+
+    t = task()
+    Proposing(t).run(MIPROv2(metric, auto=None, num_candidates=3).search(t, num_trials=3, minibatch=False))
+    said = [record for record in caplog.records if "none of the instructions" in record.message]
+    assert len(said) == (0 if words("x") else 1)
+
+
 def test_mipro_shows_the_proposer_data_program_demonstrations_and_tips_only_as_asked():
     seen = {}
 
