@@ -75,12 +75,12 @@ class Quarantine:
     def strike(self, program: str, inputs: Any, *, reason: str, fingerprint: str = "") -> QuarantinedInput:
         """A worker died under these inputs. Returns what is known of them; `.state` says whether they are set aside
         now ("quarantined") or may be tried again ("watched")."""
-        found = self._store.strike(
-            program, input_key(inputs), portable(inputs), after=self.after, reason=reason, fingerprint=fingerprint
-        )
         news = "struck"
-        if found.state == "quarantined":
-            with self._lock:
+        with self._lock:  # the store and what is known of it change together: a `refresh` comes before or after
+            found = self._store.strike(
+                program, input_key(inputs), portable(inputs), after=self.after, reason=reason, fingerprint=fingerprint
+            )
+            if found.state == "quarantined":
                 blocked = self._blocked.setdefault(program, {})
                 news = "struck" if found.key in blocked else "added"
                 blocked[found.key] = found

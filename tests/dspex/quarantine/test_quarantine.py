@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -48,6 +50,27 @@ def test_an_input_is_set_aside_after_so_many_kills_for_its_program_alone(store: 
     quarantine.check("rag", {"question": "harmless"})
     assert [found.payload for found in quarantine.list()] == [POISON]
     assert quarantine.list("qa") == []
+
+
+def test_an_input_that_is_set_aside_while_another_thread_reads_is_told_as_added(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    quarantine = Quarantine(store, after=1, on_change=lambda what, found: told.append(what))
+    strike = store.quarantine.strike
+    reader = threading.Thread(target=quarantine.refresh)
+
+    def read_at_once(*args: Any, **fields: Any) -> Any:
+        found = strike(*args, **fields)
+        reader.start()
+        reader.join(0.1)  # it has come to its end, or waits until this is over
+        return found
+
+    monkeypatch.setattr(store.quarantine, "strike", read_at_once)
+    quarantine.strike("rag", POISON, reason="SIGSEGV")
+    reader.join()
+    assert told == ["added"]
+    assert blocked(quarantine, "rag", POISON)
 
 
 def test_kills_are_remembered_beyond_the_process_that_died(tmp_path: Path) -> None:
