@@ -154,7 +154,7 @@ class Collector(AsyncActor):
 
     def resize(self, width: int) -> None:
         """Keep at most so many examples in flight from now on. On the loop."""
-        self._places.width = width
+        self._places.width = self._outages.width = width
         self._pump()
 
     # -- handing out
@@ -187,7 +187,7 @@ class Collector(AsyncActor):
             self._finish()
         elif not self.paused and not ledger.is_closed:
             for due in (ledger.due, self._outages.due_at):
-                if due is not None:
+                if due is not None and due > now:  # what is due already waits for a place: whoever leaves one pumps
                     self._wake_up_at(due, now)
 
     def _hidden_demand(self, now: float, fresh: bool) -> bool:

@@ -45,10 +45,10 @@ class Outages:
     `patience` seconds if that is longer. After that a refusal is final, and all go again to find that out.
     """
 
-    __slots__ = ("_endpoints", "_go", "_patience", "_row", "_width")
+    __slots__ = ("_endpoints", "_go", "_patience", "_row", "width")
 
     def __init__(self, width: int, patience: float = 0.0) -> None:
-        self._width = max(width, _ENOUGH)
+        self.width = width
         self._patience = patience
         self._endpoints: dict[str, _Endpoint] = {}
         self._go: list[int] = []
@@ -56,8 +56,10 @@ class Outages:
 
     @property
     def holds(self) -> bool:
-        """Nothing is to be begun that has not been before."""
-        return self._row >= self._width and bool(self._endpoints)
+        """Nothing is to be begun that has not been before: somebody waits, or is out to see."""
+        if self._row < max(self.width, _ENOUGH):
+            return False
+        return any(each.waiting or each.scouts for each in self._endpoints.values())
 
     @property
     def due_at(self) -> float | None:

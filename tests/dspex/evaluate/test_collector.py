@@ -1,5 +1,6 @@
 """What an evaluation survives: dead workers, rows that are no examples, code that never comes back."""
 
+import asyncio
 import itertools
 import threading
 
@@ -179,3 +180,30 @@ def test_who_was_scored_once_is_not_stopped_by_refusals(system):
 
     result = Evaluate(devset=examples(50), metric=exact, num_workers=1)(Sometimes())
     assert (result.stopped, result.counts) == (None, {FailureKind.REFUSED: 49})
+
+
+def test_a_retry_that_waits_for_a_place_keeps_nobody_busy(system, monkeypatch):
+    pumped, pump = [], Collector._pump
+
+    def counted(self):
+        pumped.append(self._ledger.due)
+        pump(self)
+
+    class Once(Module):
+        """The first fails at once, and all others hold their places until then."""
+
+        def __init__(self):
+            super().__init__()
+            self.failed = False
+
+        async def aforward(self, question):
+            if question == "q0" and not self.failed:
+                self.failed = True
+                raise errors.LMServerError("try again")
+            await asyncio.sleep(0.4)  # the retry is due after 0.1
+            return Prediction(answer="a" + question[1:])
+
+    monkeypatch.setattr(Collector, "_pump", counted)
+    result = Evaluate(devset=examples(6), metric=exact, num_workers=2)(Once())
+    assert len(result.scored) == 6
+    assert len(pumped) < 60

@@ -95,6 +95,19 @@ def test_nothing_is_begun_after_so_many_refusals_in_a_row_as_there_are_places() 
     assert not outages.holds
 
 
+def test_when_nobody_waits_any_more_others_are_begun() -> None:
+    outages = Outages(4)
+    for index in range(4):
+        outages.refused(index, refusal(), 0.0)
+    for index, now in enumerate((2.0, 12.0, 22.0, 32.0)):
+        assert outages.holds
+        assert outages.due(now) == [index]
+        assert outages.holds
+        outages.forget(index)  # it hangs, and its time is up
+    assert outages.due_at is None
+    assert not outages.holds
+
+
 def test_another_endpoint_is_waited_for_by_itself() -> None:
     outages = Outages(4)
     outages.refused(0, refusal(2.0, "a"), 0.0)
