@@ -6,7 +6,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 
@@ -25,12 +25,20 @@ def metric_arguments(
 
 def _positional(metric: Callable[..., Any]) -> tuple[int, float]:
     """How many positional arguments it needs at least, and takes at most."""
-    if type(metric) is FunctionType and not hasattr(metric, "__wrapped__"):  # as nearly all are: ten times as fast
-        code = metric.__code__
-        least = code.co_argcount - len(metric.__defaults__ or ())
-        return least, math.inf if code.co_flags & inspect.CO_VARARGS else code.co_argcount
+    metric = _called(metric)
+    # As nearly all are: twenty times as fast as by its signature.
+    function: Any = metric
+    if not isinstance(metric, FunctionType | MethodType | type):
+        function = getattr(metric, "__call__", None)  # noqa: B004  it is not asked whether it has one
+    own = type(function) is MethodType
+    if own:
+        function = function.__func__
+    if type(function) is FunctionType and not hasattr(function, "__wrapped__"):
+        code = function.__code__
+        least = code.co_argcount - len(function.__defaults__ or ()) - own
+        return max(0, least), math.inf if code.co_flags & inspect.CO_VARARGS else code.co_argcount - own
     try:
-        parameters = inspect.signature(_called(metric)).parameters.values()
+        parameters = inspect.signature(metric).parameters.values()
     except (TypeError, ValueError):
         return 2, math.inf  # built in, and tells nothing
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
