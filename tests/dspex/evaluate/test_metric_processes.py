@@ -233,7 +233,9 @@ def test_an_interrupt_while_they_start_leaves_none(system, spawned, monkeypatch)
     assert ended(spawned)
 
 
-def test_an_evaluation_that_is_cancelled_while_they_start_begins_nothing(system, spawned):
+def test_an_evaluation_that_is_cancelled_while_they_start_begins_nothing(system, spawned, monkeypatch):
+    in_doubt = packed(metrics.exact)[0], True  # as if it were of the main script: others are not waited for
+    monkeypatch.setattr("dspex.evaluate._metric_process.packed", lambda _: in_doubt)
     evaluation = Evaluate(devset=examples(2), metric=metrics.exact, metric_executor="process").start(unreachable)
     assert evaluation.cancel().counts == {FailureKind.CANCELLED: 2}
     assert ended(spawned)
